@@ -1,0 +1,1 @@
+//! ecsbeat collects metrics of Dell EMC ECS.

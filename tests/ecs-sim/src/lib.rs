@@ -1,0 +1,1 @@
+//! An ECS federation in one process.

@@ -1,0 +1,1 @@
+//! Integration tests: table of contents.
