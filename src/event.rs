@@ -1,0 +1,204 @@
+//! One event on its way to the outputs.
+//!
+//! Owns [`Event`] and [`EventId`]. An event carries its finished JSON document as bytes: it is encoded once,
+//! before the queue, so that the queue can be bounded in bytes and no output encodes it again. Nothing here
+//! reads a clock or knows an output.
+
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+
+use crate::pipeline::ack::Ack;
+
+/// The stable identity of a record: the same record polled twice, by whatever replica, has the same id.
+///
+/// 128 bits of SHA-256 over (customer, VDC id, command type, the record's key, the record's time or the tick).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EventId([u8; 16]);
+
+impl EventId {
+    /// The id of the given parts. Each part is hashed with its length, so that no two lists of parts collide.
+    pub fn of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut hash = ring::digest::Context::new(&ring::digest::SHA256);
+        for part in parts {
+            hash.update(&(part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        let mut id = [0; 16];
+        id.copy_from_slice(&hash.finish().as_ref()[..16]);
+        Self(id)
+    }
+
+    /// The id written as [`fmt::Display`] writes it: 32 lower-case hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.len() != 32 {
+            return None;
+        }
+        u128::from_str_radix(text, 16)
+            .ok()
+            .map(|number| Self(number.to_be_bytes()))
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// One event: a JSON document with the few facts about it that the way to the outputs needs.
+#[derive(Debug)]
+pub struct Event {
+    /// `event.id`.
+    pub id: EventId,
+    /// `@timestamp`: the record's own time where it has one, else the tick.
+    pub timestamp: Timestamp,
+    /// `ecs-event-type`: the command's type.
+    pub kind: Arc<str>,
+    /// The complete document: one JSON object in UTF-8, without a line break.
+    pub body: Box<[u8]>,
+    /// Tells the poll what became of this event.
+    pub ack: Ack,
+}
+
+impl Event {
+    /// Bytes that this event holds in memory, its bookkeeping included.
+    pub fn size(&self) -> usize {
+        self.body.len() + size_of::<Self>()
+    }
+
+    /// The field at a dotted or bracketed path (`ecs-event-type`, `event.dataset`, `[event][dataset]`), read
+    /// out of the document without decoding the rest. Scalars only: an object, a list or null is `None`.
+    pub fn field(&self, path: &str) -> Option<String> {
+        field(&self.body, path)
+    }
+}
+
+/// The scalar at `path` of the JSON object `document`, as text; see [`Event::field`].
+pub fn field(document: &[u8], path: &str) -> Option<String> {
+    match value(document, path)? {
+        serde_json::Value::String(text) => Some(text),
+        serde_json::Value::Number(number) => Some(number.to_string()),
+        serde_json::Value::Bool(flag) => Some(flag.to_string()),
+        _ => None,
+    }
+}
+
+/// The value of whatever kind at `path` of the JSON object `document`.
+///
+/// A member whose name holds the dots itself (`"a.b": 1`) is found before a nested one.
+pub fn value(document: &[u8], path: &str) -> Option<serde_json::Value> {
+    if path.starts_with('[') {
+        let inner = path.strip_prefix('[')?.strip_suffix(']')?;
+        return at(document, &inner.split("][").collect::<Vec<_>>());
+    }
+    at(document, &[path]).or_else(|| {
+        let parts: Vec<&str> = path.split('.').collect();
+        if parts.len() > 1 {
+            at(document, &parts)
+        } else {
+            None
+        }
+    })
+}
+
+fn at(document: &[u8], path: &[&str]) -> Option<serde_json::Value> {
+    let mut reader = serde_json::Deserializer::from_slice(document);
+    At(path).deserialize(&mut reader).ok().flatten()
+}
+
+/// Walks down one path and skips everything else without keeping it.
+struct At<'a>(&'a [&'a str]);
+
+impl<'de> DeserializeSeed<'de> for At<'_> {
+    type Value = Option<serde_json::Value>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, reader: D) -> Result<Self::Value, D::Error> {
+        if self.0.is_empty() {
+            serde::Deserialize::deserialize(reader).map(Some)
+        } else {
+            reader.deserialize_any(self)
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for At<'_> {
+    type Value = Option<serde_json::Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
+            if found.is_none() && self.0.first().is_some_and(|first| *first == key) {
+                found = map.next_value_seed(At(&self.0[1..]))?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(found)
+    }
+
+    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_depend_on_every_part_and_on_where_parts_end() {
+        let id = |parts: &[&str]| EventId::of(parts.iter().map(|part| part.as_bytes()));
+        assert_eq!(id(&["a", "b"]), id(&["a", "b"]));
+        assert_ne!(id(&["a", "b"]), id(&["ab", ""]));
+        assert_ne!(id(&["a", "b"]), id(&["b", "a"]));
+        let text = id(&["a"]).to_string();
+        assert_eq!(text.len(), 32);
+        assert_eq!(EventId::parse(&text), Some(id(&["a"])));
+        assert_eq!(EventId::parse("zz"), None);
+    }
+
+    #[test]
+    fn finds_fields_by_dotted_and_bracketed_path() {
+        let document = br#"{"a":{"b":"x","c":[1]},"d.e":2,"f":true,"n":null}"#;
+        assert_eq!(field(document, "a.b").as_deref(), Some("x"));
+        assert_eq!(field(document, "[a][b]").as_deref(), Some("x"));
+        assert_eq!(field(document, "d.e").as_deref(), Some("2"));
+        assert_eq!(field(document, "f").as_deref(), Some("true"));
+        for missing in ["a", "a.c", "n", "x", "a.b.c", "[", "[a", ""] {
+            assert_eq!(field(document, missing), None, "{missing}");
+        }
+    }
+}

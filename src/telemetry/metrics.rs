@@ -1,0 +1,287 @@
+//! The counters and gauges of the process.
+//!
+//! Owns [`Metrics`], made once and handed to every part that counts. Counting is an atomic addition and never
+//! blocks; reading (`/metrics`, `/stats`, the metrics line in the log) takes the same values. No labels of
+//! unbounded number: a node or namespace is never a label.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+
+/// Labels of one command of one VDC (`system` commands: the VDC that answered).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CommandLabels {
+    /// `customername`
+    pub customer: String,
+    /// `vdcname`
+    pub vdc: String,
+    /// The command's type.
+    pub command: String,
+}
+
+/// Labels of one VDC.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct VdcLabels {
+    /// `customername`
+    pub customer: String,
+    /// `vdcname`
+    pub vdc: String,
+}
+
+/// Labels of something that failed or was given up for a reason.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReasonLabels {
+    /// `customername`
+    pub customer: String,
+    /// `vdcname`
+    pub vdc: String,
+    /// The command's type.
+    pub command: String,
+    /// A word out of a closed set.
+    pub reason: &'static str,
+}
+
+/// Labels of an output.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OutputLabels {
+    /// `elasticsearch`, `file`, …
+    pub output: &'static str,
+}
+
+/// Labels of events that an output gave up.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DropLabels {
+    /// `elasticsearch`, `file`, …
+    pub output: &'static str,
+    /// [`crate::output::DropReason::as_str`]
+    pub reason: &'static str,
+}
+
+type FloatGauge = Gauge<f64, AtomicU64>;
+
+/// Every series of the process.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    /// Polls that were started.
+    pub polls: Family<CommandLabels, Counter>,
+    /// Polls of a target that failed after all attempts.
+    pub poll_errors: Family<ReasonLabels, Counter>,
+    /// Ticks of gauge commands that were not polled (overrun, blocked queue).
+    pub missed_ticks: Family<CommandLabels, Counter>,
+    /// Events made.
+    pub events: Family<CommandLabels, Counter>,
+    /// Records that were already delivered and therefore not sent again.
+    pub repeated_records: Family<CommandLabels, Counter>,
+    /// When a command last succeeded, seconds since 1970.
+    pub last_success: Family<CommandLabels, FloatGauge>,
+    /// How far the checkpoint of a windowed command is behind the clock, seconds.
+    pub checkpoint_lag: Family<CommandLabels, FloatGauge>,
+    /// Requests to ECS.
+    pub ecs_requests: Family<VdcLabels, Counter>,
+    /// Bytes of answers of ECS, after decompression.
+    pub ecs_response_bytes: Family<VdcLabels, Counter>,
+    /// Logins.
+    pub logins: Family<VdcLabels, Counter>,
+    /// Logins that failed.
+    pub login_errors: Family<VdcLabels, Counter>,
+    /// Nodes left alone after failures.
+    pub nodes_blocked: Family<VdcLabels, Gauge>,
+    /// Events in the queue.
+    pub queue_events: Gauge,
+    /// Bytes in the queue.
+    pub queue_bytes: Gauge,
+    /// Bound of the queue, events.
+    pub queue_max_events: Gauge,
+    /// Bound of the queue, bytes.
+    pub queue_max_bytes: Gauge,
+    /// Events put into the queue.
+    pub queue_added: Counter,
+    /// Events that left the queue's care: acknowledged or given up.
+    pub queue_removed: Counter,
+    /// Events handed to an output, each try counted.
+    pub output_events: Family<OutputLabels, Counter>,
+    /// Batches handed to an output.
+    pub output_batches: Family<OutputLabels, Counter>,
+    /// Events waiting for an output's answer.
+    pub output_active: Family<OutputLabels, Gauge>,
+    /// Events an output accepted.
+    pub output_acked: Family<OutputLabels, Counter>,
+    /// Events an output failed to take; they are sent again.
+    pub output_failed: Family<OutputLabels, Counter>,
+    /// Events an output had already.
+    pub output_duplicates: Family<OutputLabels, Counter>,
+    /// Events an output was too busy for (429); they are sent again.
+    pub output_toomany: Family<OutputLabels, Counter>,
+    /// Events in the dead-letter index or file.
+    pub output_dead_letter: Family<OutputLabels, Counter>,
+    /// Events given up.
+    pub output_dropped: Family<DropLabels, Counter>,
+    /// Batches split because they were too large.
+    pub output_split: Family<OutputLabels, Counter>,
+    /// Bytes written to an output.
+    pub output_write_bytes: Family<OutputLabels, Counter>,
+    /// Failed writes and connections.
+    pub output_write_errors: Family<OutputLabels, Counter>,
+    /// 1 while the output accepts batches, 0 while it fails.
+    pub output_up: Family<OutputLabels, Gauge>,
+    /// 1 while this instance works.
+    pub leader: Gauge,
+}
+
+impl Metrics {
+    /// All series, at zero.
+    #[expect(clippy::too_many_lines, reason = "one line of registration for each series")]
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("ecsbeat");
+        macro_rules! register {
+            ($name:literal, $help:literal) => {{
+                let metric = Default::default();
+                registry.register($name, $help, Clone::clone(&metric));
+                metric
+            }};
+            ($name:literal, $unit:expr, $help:literal) => {{
+                let metric = Default::default();
+                registry.register_with_unit($name, $help, $unit, Clone::clone(&metric));
+                metric
+            }};
+        }
+        let polls: Family<CommandLabels, Counter> = register!("polls", "Polls that were started");
+        let poll_errors: Family<ReasonLabels, Counter> =
+            register!("poll_errors", "Polls of a target that failed after all attempts");
+        let missed_ticks: Family<CommandLabels, Counter> =
+            register!("missed_ticks", "Ticks of gauge commands that were not polled");
+        let events: Family<CommandLabels, Counter> = register!("events", "Events made");
+        let repeated_records: Family<CommandLabels, Counter> = register!(
+            "repeated_records",
+            "Records that were delivered before and not sent again"
+        );
+        let last_success: Family<CommandLabels, FloatGauge> = register!(
+            "last_success_timestamp",
+            Unit::Seconds,
+            "When a command last succeeded"
+        );
+        let checkpoint_lag: Family<CommandLabels, FloatGauge> = register!(
+            "checkpoint_lag",
+            Unit::Seconds,
+            "How far the checkpoint is behind the clock"
+        );
+        let ecs_requests: Family<VdcLabels, Counter> = register!("ecs_requests", "Requests to ECS");
+        let ecs_response_bytes: Family<VdcLabels, Counter> =
+            register!("ecs_response", Unit::Bytes, "Bytes of answers of ECS");
+        let logins: Family<VdcLabels, Counter> = register!("logins", "Logins at ECS");
+        let login_errors: Family<VdcLabels, Counter> = register!("login_errors", "Failed logins at ECS");
+        let nodes_blocked: Family<VdcLabels, Gauge> =
+            register!("nodes_blocked", "Nodes left alone after failures");
+        let queue_events: Gauge = register!("queue_filled_events", "Events in the queue");
+        let queue_bytes: Gauge = register!("queue_filled", Unit::Bytes, "Bytes in the queue");
+        let queue_max_events: Gauge = register!("queue_max_events", "Most events the queue holds");
+        let queue_max_bytes: Gauge = register!("queue_max", Unit::Bytes, "Most bytes the queue holds");
+        let queue_added: Counter = register!("queue_added_events", "Events put into the queue");
+        let queue_removed: Counter = register!("queue_removed_events", "Events that left the queue");
+        let output_events: Family<OutputLabels, Counter> =
+            register!("output_events", "Events handed to an output");
+        let output_batches: Family<OutputLabels, Counter> =
+            register!("output_batches", "Batches handed to an output");
+        let output_active: Family<OutputLabels, Gauge> =
+            register!("output_active_events", "Events waiting for an output's answer");
+        let output_acked: Family<OutputLabels, Counter> =
+            register!("output_acked_events", "Events an output accepted");
+        let output_failed: Family<OutputLabels, Counter> =
+            register!("output_failed_events", "Events that are sent again");
+        let output_duplicates: Family<OutputLabels, Counter> =
+            register!("output_duplicate_events", "Events an output had already");
+        let output_toomany: Family<OutputLabels, Counter> =
+            register!("output_toomany_events", "Events an output was too busy for");
+        let output_dead_letter: Family<OutputLabels, Counter> = register!(
+            "output_dead_letter_events",
+            "Events in the dead-letter index or file"
+        );
+        let output_dropped: Family<DropLabels, Counter> =
+            register!("output_dropped_events", "Events given up: lost to the output");
+        let output_split: Family<OutputLabels, Counter> = register!(
+            "output_split_batches",
+            "Batches split because they were too large"
+        );
+        let output_write_bytes: Family<OutputLabels, Counter> =
+            register!("output_write", Unit::Bytes, "Bytes written to an output");
+        let output_write_errors: Family<OutputLabels, Counter> =
+            register!("output_write_errors", "Failed writes and connections");
+        let output_up: Family<OutputLabels, Gauge> =
+            register!("output_up", "1 while the output accepts batches");
+        let leader: Gauge = register!("leader", "1 while this instance works");
+        Self {
+            polls,
+            poll_errors,
+            missed_ticks,
+            events,
+            repeated_records,
+            last_success,
+            checkpoint_lag,
+            ecs_requests,
+            ecs_response_bytes,
+            logins,
+            login_errors,
+            nodes_blocked,
+            queue_events,
+            queue_bytes,
+            queue_max_events,
+            queue_max_bytes,
+            queue_added,
+            queue_removed,
+            output_events,
+            output_batches,
+            output_active,
+            output_acked,
+            output_failed,
+            output_duplicates,
+            output_toomany,
+            output_dead_letter,
+            output_dropped,
+            output_split,
+            output_write_bytes,
+            output_write_errors,
+            output_up,
+            leader,
+            registry: Arc::new(registry),
+        }
+    }
+
+    /// All series in the Prometheus (`OpenMetrics`) text format.
+    pub fn prometheus(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renders_counters_with_their_labels() {
+        let metrics = Metrics::new();
+        metrics
+            .output_acked
+            .get_or_create(&OutputLabels { output: "file" })
+            .inc_by(3);
+        let text = metrics.prometheus().unwrap();
+        assert!(
+            text.contains("ecsbeat_output_acked_events_total{output=\"file\"} 3"),
+            "{text}"
+        );
+        assert!(text.contains("ecsbeat_queue_filled_bytes 0"), "{text}");
+    }
+}
