@@ -6,6 +6,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod decode;
 pub mod election;
 pub mod event;
 pub mod output;
@@ -13,3 +14,4 @@ pub mod pipeline;
 pub mod retry;
 pub mod status;
 pub mod telemetry;
+pub mod transform;
