@@ -14,4 +14,6 @@ pub mod pipeline;
 pub mod retry;
 pub mod status;
 pub mod telemetry;
+pub mod tls;
 pub mod transform;
+
