@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod config;
 pub mod decode;
+pub mod ecs;
 pub mod election;
 pub mod event;
 pub mod output;
@@ -16,4 +17,3 @@ pub mod status;
 pub mod telemetry;
 pub mod tls;
 pub mod transform;
-

@@ -29,37 +29,23 @@ impl Records {
         }
     }
 
-    /// Whether the value at `path` (member names from the root down) is the list of records.
-    pub(super) fn at<'a>(&self, path: impl ExactSizeIterator<Item = &'a str> + Clone) -> bool {
+    /// Whether the value at `path` (member names from the root down) is the list of records. One member more at
+    /// the front is a wrapper.
+    pub(super) fn at(&self, path: &[&str]) -> bool {
         match &self.pointer {
             Some(pointer) => {
-                let fits =
-                    |path: &mut dyn Iterator<Item = &'a str>| path.eq(pointer.iter().map(String::as_str));
-                if path.len() == pointer.len() {
-                    fits(&mut path.clone())
-                } else {
-                    path.len() == pointer.len() + 1 && fits(&mut path.clone().skip(1))
-                }
+                path.len() <= pointer.len() + 1
+                    && path.len() >= pointer.len()
+                    && path[path.len() - pointer.len()..].iter().eq(pointer.iter())
             }
-            None => {
-                let embedded = |path: &mut dyn Iterator<Item = &'a str>| {
-                    path.next() == Some("_embedded")
-                        && matches!(path.next(), Some("_instances" | "instances"))
-                        && path.next().is_none()
-                };
-                match path.len() {
-                    2 => embedded(&mut path.clone()),
-                    3 => embedded(&mut path.clone().skip(1)),
-                    _ => false,
-                }
-            }
+            None => matches!(path, [.., "_embedded", "_instances" | "instances"] if path.len() <= 3),
         }
     }
 
     fn describe(&self) -> String {
         self.pointer.as_ref().map_or_else(
             || "/_embedded/_instances".to_owned(),
-            |pointer| pointer.iter().map(|segment| format!("/{segment}")).collect(),
+            |pointer| format!("/{}", pointer.join("/")),
         )
     }
 }
@@ -101,7 +87,7 @@ impl Envelope {
             Value::Array(list) => {
                 return Ok(Self {
                     members: Map::new(),
-                    rest: objects(list)?,
+                    rest: objects(&list)?,
                 });
             }
             other => {
@@ -143,7 +129,7 @@ impl Envelope {
         if let Some(list) = list_of(&mut members) {
             return Ok(Self {
                 members,
-                rest: objects(list)?,
+                rest: objects(&list)?,
             });
         }
         let mut record = members;
@@ -180,7 +166,7 @@ fn list_of(members: &mut Map<String, Value>) -> Option<Vec<Value>> {
     for (key, value) in members.iter() {
         match value {
             Value::Array(list) if name.is_none() && list.iter().all(Value::is_object) => {
-                name = Some(key.clone())
+                name = Some(key.clone());
             }
             Value::Array(_) => return None,
             _ if is_paging(key) => {}
@@ -198,7 +184,7 @@ fn is_paging(key: &str) -> bool {
     key.starts_with("Max") || key.starts_with("Next") || matches!(key, "Filter" | "title" | "_links" | "link")
 }
 
-fn objects(list: Vec<Value>) -> Result<Vec<Vec<u8>>, DecodeError> {
+fn objects(list: &[Value]) -> Result<Vec<Vec<u8>>, DecodeError> {
     list.iter()
         .map(|value| {
             if value.is_object() {

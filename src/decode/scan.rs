@@ -273,7 +273,7 @@ impl Scanner {
                 _ => return false,
             }
         }
-        self.records.at(path.iter().copied())
+        self.records.at(&path)
     }
 
     fn begin_record(&mut self, single: bool) {

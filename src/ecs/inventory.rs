@@ -1,0 +1,194 @@
+//! What a VDC consists of: its id and name, its nodes with id, name, address and version.
+//!
+//! Owns the reading and the refreshing of the inventory. Polling goes on without it, but for commands that ask
+//! for every node. The answers hold the secret of the VDC; only the fields below are taken out of them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::client::{Client, Query};
+use super::error::EcsError;
+use crate::decode::Decoder;
+use crate::retry::Backoff;
+
+/// Pauses while it cannot be read.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// An extra refresh (a node was not found) comes at most this often.
+const LEAST_BETWEEN: Duration = Duration::from_secs(30);
+
+/// One reading of the inventory.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Inventory {
+    /// `urn:storageos:VirtualDataCenterData:…`
+    pub vdc_id: String,
+    /// The name that ECS has for the VDC.
+    pub vdc_name: String,
+    /// In ECS's order.
+    pub nodes: Vec<Arc<Node>>,
+    by_id: HashMap<String, Arc<Node>>,
+}
+
+/// One node.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Node {
+    /// A uuid since 3.1, the address before.
+    pub id: String,
+    /// `nodename`
+    pub name: String,
+    /// `mgmt_ip`, or `ip` where that is missing.
+    pub ip: String,
+    /// ECS version; nodes differ during an upgrade.
+    pub version: String,
+}
+
+impl Inventory {
+    /// The node with this id.
+    pub fn node(&self, id: &str) -> Option<&Arc<Node>> {
+        self.by_id.get(id)
+    }
+
+    fn new(vdc: &Value, nodes: &[Value]) -> Self {
+        let text = |value: &Value, names: &[&str]| {
+            names
+                .iter()
+                .find_map(|name| value.get(name)?.as_str().filter(|text| !text.is_empty()))
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let nodes: Vec<Arc<Node>> = nodes
+            .iter()
+            .map(|node| {
+                let ip = text(node, &["mgmt_ip", "ip", "data_ip"]);
+                let id = text(node, &["nodeid", "id"]);
+                Arc::new(Node {
+                    id: if id.is_empty() { ip.clone() } else { id },
+                    name: text(node, &["nodename", "name"]),
+                    ip,
+                    version: text(node, &["version"]),
+                })
+            })
+            .filter(|node| !node.id.is_empty())
+            .collect();
+        let by_id = nodes
+            .iter()
+            .map(|node| (node.id.clone(), Arc::clone(node)))
+            .collect();
+        Self {
+            vdc_id: text(vdc, &["vdcId", "id"]),
+            vdc_name: text(vdc, &["vdcName", "name"]),
+            nodes,
+            by_id,
+        }
+    }
+}
+
+impl Client {
+    /// The last inventory that could be read.
+    pub fn inventory(&self) -> Option<Arc<Inventory>> {
+        self.inventory.load_full()
+    }
+
+    /// Asks for a refresh soon: a node was not found, so the inventory may be old.
+    pub fn doubt_inventory(&self) {
+        self.refresh_inventory.notify_one();
+    }
+
+    /// Reads the inventory once.
+    pub async fn read_inventory(&self) -> Result<Arc<Inventory>, EcsError> {
+        let vdc = self.records("/object/vdcs/vdc/local.json", None).await?;
+        let nodes = self.records("/vdc/nodes.json", Some("/node")).await?;
+        let read = Arc::new(Inventory::new(vdc.first().unwrap_or(&Value::Null), &nodes));
+        let old = self.inventory.swap(Some(Arc::clone(&read)));
+        if old.as_ref() != Some(&read) {
+            let versions: std::collections::BTreeSet<&str> =
+                read.nodes.iter().map(|node| node.version.as_str()).collect();
+            tracing::info!(
+                customer = %self.customer, vdc = %self.name, vdc_name = %read.vdc_name,
+                nodes = read.nodes.len(), versions = ?versions, "inventory read"
+            );
+        }
+        Ok(read)
+    }
+
+    /// Keeps the inventory fresh until it is dropped: at start, every `cfgrefreshinterval`, on demand, and
+    /// again and again while it cannot be read.
+    pub async fn keep_inventory(&self) {
+        let mut pause = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        loop {
+            let wait = match self.read_inventory().await {
+                Ok(_) => {
+                    pause.reset();
+                    if self.refresh_interval.is_zero() {
+                        Duration::MAX
+                    } else {
+                        self.refresh_interval
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(customer = %self.customer, vdc = %self.name, %error, "the inventory cannot be read");
+                    pause.pause().min(self.refresh_interval.max(FIRST_PAUSE))
+                }
+            };
+            // A doubt that is still unheard is answered by the wait's end at the latest.
+            let least = LEAST_BETWEEN.min(wait);
+            tokio::time::sleep(least).await;
+            tokio::select! {
+                () = tokio::time::sleep(wait.saturating_sub(least)) => {}
+                () = self.refresh_inventory.notified() => {}
+            }
+        }
+    }
+
+    /// The records of a short answer.
+    async fn records(&self, path: &str, records: Option<&str>) -> Result<Vec<Value>, EcsError> {
+        let body = self.fetch_whole(&Query::get(path)).await?;
+        let broken = |error| EcsError::Decode {
+            node: self.name.to_string(),
+            path: path.to_owned(),
+            error,
+        };
+        let mut decoder = Decoder::new(records);
+        decoder.feed(&body).map_err(broken)?;
+        let mut found = Vec::new();
+        while let Some(record) = decoder.record().map_err(broken)? {
+            found.extend(serde_json::from_slice(record).ok());
+        }
+        let envelope = decoder.finish().map_err(broken)?;
+        found.extend(
+            envelope
+                .rest()
+                .iter()
+                .filter_map(|record| serde_json::from_slice(record).ok()),
+        );
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn old_and_new_shapes() {
+        let new =
+            json!({"nodename": "n1", "nodeid": "7c0e", "ip": "1", "mgmt_ip": "10.0.0.1", "version": "3.8"});
+        let old = json!({"nodename": "n2", "ip": "10.0.0.2", "nodeid": ""});
+        let inventory = Inventory::new(
+            &json!({"id": "urn:x", "name": "v", "secretKeys": "CANARY"}),
+            &[new, old],
+        );
+        assert_eq!(
+            (inventory.vdc_id.as_str(), inventory.vdc_name.as_str()),
+            ("urn:x", "v")
+        );
+        assert_eq!(inventory.node("7c0e").unwrap().ip, "10.0.0.1");
+        assert_eq!(inventory.node("10.0.0.2").unwrap().name, "n2");
+        assert!(!format!("{inventory:?}").contains("CANARY"));
+    }
+}

@@ -1,0 +1,291 @@
+//! The token of one VDC and user.
+//!
+//! Owns when a token is obtained, renewed, given up and logged out. One login at a time; a refused token is
+//! given up only if it is still the current one, so that a late 401 cannot kill a fresh token; failed logins
+//! are spaced out so that they cannot lock the account. Tokens are never shared between VDCs, never written
+//! anywhere, and logged out only when no request uses them any more.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::error::EcsError;
+use crate::config::Secret;
+
+/// ECS gives a token up after two hours without use; renewed a little earlier.
+const IDLE_LIMIT: Duration = Duration::from_secs(110 * 60);
+/// First pause after refused credentials; ECS locks accounts after a few failures in a row.
+const REFUSED_PAUSE: Duration = Duration::from_secs(60);
+/// Longest pause after refused credentials.
+const REFUSED_PAUSE_MAX: Duration = Duration::from_secs(3600);
+/// Pause after a login that failed for another reason, so that callers who waited for it do not all try at once.
+const FAILED_PAUSE: Duration = Duration::from_secs(1);
+/// Pause when ECS says that the user has too many tokens.
+const LIMIT_PAUSE: Duration = Duration::from_secs(60);
+
+/// A token in use. Requests hold it by `Arc`, so that it is known when nobody does.
+#[derive(Debug)]
+pub(super) struct Token {
+    text: Secret,
+    obtained: Instant,
+    used: Mutex<Instant>,
+}
+
+impl Token {
+    /// For the request header.
+    pub(super) fn text(&self) -> &str {
+        self.text.expose()
+    }
+}
+
+/// The session of one VDC and user.
+#[derive(Debug)]
+pub(super) struct Session {
+    expiry: Duration,
+    state: Mutex<State>,
+    /// Held during a login: the others wait for its result.
+    login: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    current: Option<Arc<Token>>,
+    /// Replaced, but still valid at ECS: to be logged out when unused.
+    retired: Vec<Arc<Token>>,
+    pause: Option<Pause>,
+    refusals: u32,
+}
+
+#[derive(Debug, Clone)]
+struct Pause {
+    until: Instant,
+    because: String,
+}
+
+impl Session {
+    /// A session without a token. `expiry`: a token is replaced when it is that old.
+    pub(super) fn new(expiry: Duration) -> Self {
+        Self {
+            expiry,
+            state: Mutex::default(),
+            login: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// The current token, or a new one from `login`, which is called by one caller at a time.
+    pub(super) async fn token<F>(&self, login: impl FnOnce() -> F) -> Result<Arc<Token>, EcsError>
+    where
+        F: Future<Output = Result<Secret, EcsError>>,
+    {
+        if let Some(token) = self.current() {
+            return Ok(token);
+        }
+        let _one_at_a_time = self.login.lock().await;
+        if let Some(token) = self.current() {
+            return Ok(token);
+        }
+        let now = Instant::now();
+        if let Some(pause) = self.lock().pause.clone().filter(|pause| pause.until > now) {
+            return Err(EcsError::LoginPause {
+                wait: pause.until - now,
+                because: pause.because,
+            });
+        }
+        match login().await {
+            Ok(text) => {
+                let now = Instant::now();
+                let token = Arc::new(Token {
+                    text,
+                    obtained: now,
+                    used: Mutex::new(now),
+                });
+                let mut state = self.lock();
+                state.pause = None;
+                state.refusals = 0;
+                if let Some(old) = state.current.replace(Arc::clone(&token)) {
+                    state.retired.push(old);
+                }
+                Ok(token)
+            }
+            Err(error) => {
+                self.lock().refused(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// ECS refused `token`. Only if it is the current one is it given up.
+    pub(super) fn invalidate(&self, token: &Arc<Token>) {
+        let mut state = self.lock();
+        if state
+            .current
+            .as_ref()
+            .is_some_and(|current| Arc::ptr_eq(current, token))
+        {
+            // ECS does not know it any more, so there is nothing to log out.
+            state.current = None;
+        }
+    }
+
+    /// The replaced tokens that no request uses any more; the caller logs them out.
+    pub(super) fn take_unused(&self) -> Vec<Arc<Token>> {
+        let mut state = self.lock();
+        let (unused, used) = state
+            .retired
+            .drain(..)
+            .partition(|token| Arc::strong_count(token) == 1);
+        state.retired = used;
+        unused
+    }
+
+    /// Every token there is; the caller logs them out. The session has none afterwards.
+    pub(super) fn take_all(&self) -> Vec<Arc<Token>> {
+        let mut state = self.lock();
+        let mut all: Vec<_> = state.retired.drain(..).collect();
+        all.extend(state.current.take());
+        all
+    }
+
+    /// The current token, unless it is about to expire.
+    fn current(&self) -> Option<Arc<Token>> {
+        let state = self.lock();
+        let token = state.current.as_ref()?;
+        let now = Instant::now();
+        let mut used = token
+            .used
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if now.duration_since(token.obtained) >= self.expiry || now.duration_since(*used) >= IDLE_LIMIT {
+            return None;
+        }
+        *used = now;
+        Some(Arc::clone(token))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn refused(&mut self, error: &EcsError) {
+        let wait = match error {
+            EcsError::BadCredentials { .. } => {
+                let wait = REFUSED_PAUSE
+                    .saturating_mul(1 << self.refusals.min(6))
+                    .min(REFUSED_PAUSE_MAX);
+                self.refusals += 1;
+                wait
+            }
+            EcsError::TokenLimit { .. } => LIMIT_PAUSE,
+            // Everything else says nothing about the account.
+            _ => FAILED_PAUSE,
+        };
+        self.pause = Some(Pause {
+            until: Instant::now() + wait,
+            because: error.to_string(),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    fn refused() -> EcsError {
+        EcsError::BadCredentials {
+            node: "n".into(),
+            user: "u".into(),
+            said: "no".into(),
+        }
+    }
+
+    async fn fresh(session: &Session, name: &str) -> Arc<Token> {
+        session.token(async || Ok(Secret::new(name))).await.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_callers_share_one_login() {
+        let session = Session::new(Duration::from_secs(3500));
+        let logins = AtomicU32::new(0);
+        let login = async || {
+            logins.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Ok(Secret::new("t"))
+        };
+        let (a, b, c) = tokio::join!(session.token(login), session.token(login), session.token(login));
+        assert!(a.is_ok() && b.is_ok() && c.is_ok());
+        assert_eq!(logins.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_is_replaced_when_it_is_old_and_logged_out_when_unused() {
+        let session = Session::new(Duration::from_secs(100));
+        let old = fresh(&session, "old").await;
+        tokio::time::advance(Duration::from_secs(101)).await;
+        assert_eq!(fresh(&session, "new").await.text(), "new");
+        assert_eq!(session.take_unused().len(), 0, "a request still uses it");
+        drop(old);
+        assert_eq!(session.take_unused()[0].text(), "old");
+        assert_eq!(session.take_all().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_is_replaced_after_two_hours_without_use() {
+        let session = Session::new(Duration::from_secs(8 * 3600));
+        fresh(&session, "old").await;
+        tokio::time::advance(Duration::from_secs(111 * 60)).await;
+        assert_eq!(fresh(&session, "new").await.text(), "new");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_refusal_does_not_kill_a_fresh_token() {
+        let session = Session::new(Duration::from_secs(3500));
+        let old = fresh(&session, "old").await;
+        session.invalidate(&old);
+        let new = fresh(&session, "new").await;
+        session.invalidate(&old);
+        assert_eq!(fresh(&session, "never").await.text(), "new");
+        session.invalidate(&new);
+        assert_eq!(fresh(&session, "third").await.text(), "third");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refused_credentials_are_tried_again_after_growing_pauses() {
+        let session = Session::new(Duration::from_secs(3500));
+        let mut tries = 0;
+        for _second in 0..3600 {
+            if !matches!(
+                session.token(async || Err(refused())).await,
+                Err(EcsError::LoginPause { .. })
+            ) {
+                tries += 1;
+            }
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        // At 0, 1, 3, 7, 15, 31 minutes.
+        assert_eq!(tries, 6);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_is_down_pauses_logins_for_a_moment_only() {
+        let session = Session::new(Duration::from_secs(3500));
+        let down = EcsError::Transport {
+            node: "n".into(),
+            message: "refused".into(),
+        };
+        assert!(session.token(async || Err(down)).await.is_err());
+        let waiting = session
+            .token(async || Ok(Secret::new("never")))
+            .await
+            .unwrap_err();
+        assert!(matches!(waiting.retry(), crate::ecs::error::Retry::After(wait) if wait <= FAILED_PAUSE));
+        tokio::time::advance(FAILED_PAUSE).await;
+        assert_eq!(fresh(&session, "t").await.text(), "t");
+    }
+}
