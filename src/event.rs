@@ -7,10 +7,12 @@
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 
 use crate::pipeline::ack::Ack;
+use crate::pipeline::queue::Room;
 
 /// The stable identity of a record: the same record polled twice, by whatever replica, has the same id.
 ///
@@ -55,7 +57,7 @@ impl fmt::Debug for EventId {
 }
 
 /// One event: a JSON document with the few facts about it that the way to the outputs needs.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Event {
     /// `event.id`.
     pub id: EventId,
@@ -64,12 +66,26 @@ pub struct Event {
     /// `ecs-event-type`: the command's type.
     pub kind: Arc<str>,
     /// The complete document: one JSON object in UTF-8, without a line break.
-    pub body: Box<[u8]>,
-    /// Tells the poll what became of this event.
+    pub body: Bytes,
+    /// Tells the poll what became of this event. A copy of the event (for another output) has its own.
     pub ack: Ack,
+    /// The room in the queue; shared by all copies.
+    pub room: Option<Arc<Room>>,
 }
 
 impl Event {
+    /// An event that is not in the queue yet.
+    pub fn new(id: EventId, timestamp: Timestamp, kind: Arc<str>, body: Bytes, ack: Ack) -> Self {
+        Self {
+            id,
+            timestamp,
+            kind,
+            body,
+            ack,
+            room: None,
+        }
+    }
+
     /// Bytes that this event holds in memory, its bookkeeping included.
     pub fn size(&self) -> usize {
         self.body.len() + size_of::<Self>()

@@ -4,6 +4,7 @@
 //! The modules, in reading order: [`config`] is what the user asked for, [`election`] who may work,
 //! [`output`] where events go, [`pipeline`] how they get there without loss, [`event`] what they are.
 
+pub mod checkpoint;
 pub mod clock;
 pub mod config;
 pub mod decode;

@@ -114,6 +114,16 @@ impl Ack {
     }
 }
 
+impl Clone for Ack {
+    /// One more event to wait for: the poll is complete when both have ended.
+    fn clone(&self) -> Self {
+        match &self.counts {
+            Some(counts) => PollAcks(Arc::clone(counts)).issue(),
+            None => Self::none(),
+        }
+    }
+}
+
 impl Drop for Ack {
     fn drop(&mut self) {
         self.end(|counts| &counts.lost);

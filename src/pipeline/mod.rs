@@ -4,3 +4,6 @@
 //! the process (and then it is polled again, because its poll's checkpoint did not move).
 
 pub mod ack;
+pub mod batch;
+pub mod publish;
+pub mod queue;

@@ -1,0 +1,379 @@
+//! Delivers batches to one output until every event has ended.
+//!
+//! Owns the retry of batches: what can succeed is sent again, for ever unless the user set `max_retries`; what
+//! cannot is dropped, counted by reason and logged. Connecting never uses up a retry. A batch that is too large
+//! is halved. Acknowledges nothing that the output has not accepted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::Mutex;
+
+use super::batch::{self, Limits};
+use super::queue::Line;
+use crate::clock::Clock;
+use crate::config::BackoffConfig;
+use crate::election::{NoTenure, Tenure};
+use crate::event::Event;
+use crate::output::{DropReason, Outcome, RetryReason, Sink, SinkError};
+use crate::retry::Backoff;
+use crate::status::OutputStatus;
+use crate::telemetry::metrics::{DropLabels, Metrics, OutputLabels};
+
+/// How one output is to be served.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// The output's name, for the log and metrics.
+    pub name: &'static str,
+    /// When a batch is full.
+    pub limits: Limits,
+    /// Times a failed publish is repeated; `None` = for ever.
+    pub max_retries: Option<u32>,
+    /// Pauses after failures.
+    pub backoff: BackoffConfig,
+    /// The longest one connect or publish may take.
+    pub timeout: Duration,
+}
+
+/// One connection's worth of publishing.
+pub struct Publisher<S> {
+    sink: S,
+    policy: Policy,
+    line: Arc<Mutex<Line>>,
+    tenure: Tenure,
+    clock: Clock,
+    counters: Counters,
+    status: Arc<ArcSwap<OutputStatus>>,
+    connected: bool,
+    connecting: Backoff,
+    publishing: Backoff,
+}
+
+struct Counters {
+    metrics: Metrics,
+    output: &'static str,
+    events: Counter,
+    batches: Counter,
+    active: Gauge,
+    acked: Counter,
+    failed: Counter,
+    duplicates: Counter,
+    toomany: Counter,
+    dead_letter: Counter,
+    split: Counter,
+    errors: Counter,
+    up: Gauge,
+}
+
+impl Counters {
+    fn new(metrics: &Metrics, output: &'static str) -> Self {
+        let labels = OutputLabels { output };
+        Self {
+            output,
+            events: metrics.output_events.get_or_create(&labels).clone(),
+            batches: metrics.output_batches.get_or_create(&labels).clone(),
+            active: metrics.output_active.get_or_create(&labels).clone(),
+            acked: metrics.output_acked.get_or_create(&labels).clone(),
+            failed: metrics.output_failed.get_or_create(&labels).clone(),
+            duplicates: metrics.output_duplicates.get_or_create(&labels).clone(),
+            toomany: metrics.output_toomany.get_or_create(&labels).clone(),
+            dead_letter: metrics.output_dead_letter.get_or_create(&labels).clone(),
+            split: metrics.output_split.get_or_create(&labels).clone(),
+            errors: metrics.output_write_errors.get_or_create(&labels).clone(),
+            up: metrics.output_up.get_or_create(&labels).clone(),
+            metrics: metrics.clone(),
+        }
+    }
+
+    fn dropped(&self, reason: DropReason) {
+        let labels = DropLabels {
+            output: self.output,
+            reason: reason.as_str(),
+        };
+        self.metrics.output_dropped.get_or_create(&labels).inc();
+    }
+}
+
+/// A batch on its way, with the number of times it failed.
+struct Parcel {
+    events: Vec<Event>,
+    failures: u32,
+}
+
+impl<S: Sink> Publisher<S> {
+    /// A publisher that takes its batches from `line`, which several publishers of one output may share.
+    pub fn new(
+        sink: S,
+        policy: Policy,
+        line: Arc<Mutex<Line>>,
+        tenure: Tenure,
+        clock: Clock,
+        metrics: &Metrics,
+        status: Arc<ArcSwap<OutputStatus>>,
+    ) -> Self {
+        let backoff = Backoff::new(policy.backoff.init, policy.backoff.max);
+        Self {
+            sink,
+            counters: Counters::new(metrics, policy.name),
+            policy,
+            line,
+            tenure,
+            clock,
+            status,
+            connected: false,
+            connecting: backoff.clone(),
+            publishing: backoff,
+        }
+    }
+
+    /// Publishes until the queue is closed and empty, or the tenure is over. Then closes the output. Dropping it
+    /// midway lets go of the events in hand: their polls are then incomplete and are polled again.
+    pub async fn run(mut self) {
+        let over = self.tenure.cancelled().clone();
+        let work = async {
+            // Reach the output before there is anything to say, so that a wrong address shows at start.
+            if self.connect().await.is_err() {
+                return;
+            }
+            loop {
+                let batch = {
+                    let mut line = self.line.lock().await;
+                    batch::next(&mut line, self.policy.limits).await
+                };
+                let Some(events) = batch else { break };
+                if self.deliver(events).await.is_err() {
+                    return;
+                }
+            }
+            if let Err(error) = self.sink.close().await {
+                tracing::warn!(output = self.policy.name, %error, "closing the output failed");
+            }
+        };
+        tokio::select! {
+            () = over.cancelled() => {}
+            () = work => {}
+        }
+    }
+
+    /// Sends the events until each has ended. An error means that the tenure is over.
+    async fn deliver(&mut self, events: Vec<Event>) -> Result<(), NoTenure> {
+        let mut parcels = vec![Parcel { events, failures: 0 }];
+        while let Some(parcel) = parcels.pop() {
+            self.connect().await?;
+            let permit = self.tenure.permit(self.policy.timeout)?;
+            let count = parcel.events.len();
+            self.counters.batches.inc();
+            self.counters.events.inc_by(count as u64);
+            let in_flight = InFlight::new(&self.counters.active, count);
+            let result = self.sink.publish(&permit, &parcel.events).await;
+            drop(in_flight);
+            match result {
+                Ok(outcomes) if outcomes.len() == count => {
+                    self.succeeded(true);
+                    let (left, busy) = self.settle(parcel, outcomes);
+                    if let Some(left) = left {
+                        // Some were accepted: no pause, unless the output asked for one.
+                        if busy || left.events.len() == count {
+                            self.pause().await;
+                        }
+                        parcels.push(left);
+                    } else {
+                        self.publishing.reset();
+                    }
+                }
+                Ok(outcomes) => {
+                    let error = SinkError::Protocol(format!(
+                        "the output answered for {} of {count} events",
+                        outcomes.len()
+                    ));
+                    self.failed(&error);
+                    parcels.extend(self.again(parcel));
+                    self.pause().await;
+                }
+                Err(SinkError::TooLarge(message)) if count > 1 => {
+                    tracing::debug!(
+                        output = self.policy.name,
+                        events = count,
+                        message,
+                        "batch too large, halved"
+                    );
+                    self.counters.split.inc();
+                    let mut events = parcel.events;
+                    let second = events.split_off(count / 2);
+                    // The first half goes first.
+                    parcels.push(Parcel {
+                        events: second,
+                        failures: parcel.failures,
+                    });
+                    parcels.push(Parcel {
+                        events,
+                        failures: parcel.failures,
+                    });
+                }
+                Err(error) => {
+                    self.failed(&error);
+                    self.connected = false;
+                    self.counters.failed.inc_by(count as u64);
+                    parcels.extend(self.again(parcel));
+                    match error {
+                        SinkError::Busy {
+                            retry_after: Some(wait),
+                            ..
+                        } => {
+                            tokio::time::sleep(wait.min(self.policy.backoff.max)).await;
+                        }
+                        _ => self.pause().await,
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the events that have ended; gives those that have not, and whether the output was busy.
+    fn settle(&self, parcel: Parcel, outcomes: Vec<Outcome>) -> (Option<Parcel>, bool) {
+        let failures = parcel.failures;
+        let mut left = Vec::new();
+        let mut busy = false;
+        for (event, outcome) in parcel.events.into_iter().zip(outcomes) {
+            match outcome {
+                Outcome::Acked => {
+                    self.counters.acked.inc();
+                    event.ack.acked();
+                }
+                Outcome::Duplicate => {
+                    self.counters.duplicates.inc();
+                    event.ack.acked();
+                }
+                Outcome::DeadLettered => {
+                    self.counters.dead_letter.inc();
+                    event.ack.acked();
+                }
+                Outcome::Rejected { reason, message } => self.give_up(event, reason, &message),
+                Outcome::Retry(reason) => {
+                    self.counters.failed.inc();
+                    if reason == RetryReason::TooMany {
+                        self.counters.toomany.inc();
+                        busy = true;
+                    }
+                    left.push(event);
+                }
+            }
+        }
+        if left.is_empty() {
+            return (None, busy);
+        }
+        (
+            self.again(Parcel {
+                events: left,
+                failures,
+            }),
+            busy,
+        )
+    }
+
+    /// The same parcel once more, or nothing where `max_retries` is used up.
+    fn again(&self, mut parcel: Parcel) -> Option<Parcel> {
+        parcel.failures += 1;
+        if self.policy.max_retries.is_none_or(|max| parcel.failures <= max) {
+            return Some(parcel);
+        }
+        for event in parcel.events {
+            self.give_up(event, DropReason::MaxRetries, "max_retries is used up");
+        }
+        None
+    }
+
+    fn give_up(&self, event: Event, reason: DropReason, message: &str) {
+        self.counters.dropped(reason);
+        tracing::warn!(
+            output = self.policy.name, event_id = %event.id, command = %event.kind, reason = reason.as_str(),
+            message, "event dropped"
+        );
+        event.ack.dropped();
+    }
+
+    /// Connects where there is no connection, for as long as it takes.
+    async fn connect(&mut self) -> Result<(), NoTenure> {
+        while !self.connected {
+            let permit = self.tenure.permit(self.policy.timeout)?;
+            match self.sink.connect(&permit).await {
+                Ok(()) => {
+                    self.connected = true;
+                    self.connecting.reset();
+                    self.succeeded(false);
+                }
+                Err(error) => {
+                    self.failed(&error);
+                    tokio::time::sleep(self.connecting.pause()).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn pause(&mut self) {
+        tokio::time::sleep(self.publishing.pause()).await;
+    }
+
+    fn succeeded(&self, published: bool) {
+        self.counters.up.set(1);
+        let old = self.status.load();
+        if let Some(since) = old.failing_since {
+            tracing::info!(output = self.policy.name, %since, "the output works again");
+        }
+        self.status.store(Arc::new(OutputStatus {
+            up: Some(true),
+            last_ack: if published { Some(self.clock.now()) } else { old.last_ack },
+            last_error: None,
+            failing_since: None,
+        }));
+    }
+
+    /// Logs when an output begins to fail and when its error changes, not at every try.
+    fn failed(&self, error: &SinkError) {
+        self.counters.up.set(0);
+        self.counters.errors.inc();
+        let text = error.to_string();
+        let old = self.status.load();
+        if old.last_error.as_deref() == Some(&text) {
+            tracing::debug!(output = self.policy.name, error = text, "the output still fails");
+        } else {
+            tracing::error!(
+                output = self.policy.name,
+                error = text,
+                "the output fails; events are kept and sent again"
+            );
+        }
+        self.status.store(Arc::new(OutputStatus {
+            up: Some(false),
+            last_ack: old.last_ack,
+            last_error: Some(text),
+            failing_since: Some(old.failing_since.unwrap_or_else(|| self.clock.now())),
+        }));
+    }
+}
+
+/// Counts events as waiting for an answer, also when the waiting is cut short.
+struct InFlight<'a>(&'a Gauge, i64);
+
+impl<'a> InFlight<'a> {
+    fn new(gauge: &'a Gauge, count: usize) -> Self {
+        let count = count.try_into().unwrap_or(i64::MAX);
+        gauge.inc_by(count);
+        Self(gauge, count)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.dec_by(self.1);
+    }
+}
+
+#[cfg(test)]
+#[path = "publish_tests.rs"]
+mod tests;

@@ -1,0 +1,211 @@
+//! Tests of [`super`]: every outcome, with an output that does as it is told.
+
+use std::collections::VecDeque;
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::election::{Permit, solo};
+use crate::event::EventId;
+use crate::pipeline::ack::{Outcomes, PollAcks};
+
+/// Answers with the scripted results, then accepts everything; remembers what it was sent.
+struct Scripted {
+    script: VecDeque<Result<Vec<Outcome>, SinkError>>,
+    refuse_connections: u32,
+    sent: Arc<std::sync::Mutex<Vec<usize>>>,
+}
+
+impl Sink for Scripted {
+    async fn connect(&mut self, _: &Permit) -> Result<(), SinkError> {
+        if self.refuse_connections > 0 {
+            self.refuse_connections -= 1;
+            return Err(SinkError::Transport("refused".into()));
+        }
+        Ok(())
+    }
+
+    async fn publish(&mut self, _: &Permit, batch: &[Event]) -> Result<Vec<Outcome>, SinkError> {
+        self.sent.lock().unwrap().push(batch.len());
+        self.script
+            .pop_front()
+            .unwrap_or_else(|| Ok(vec![Outcome::Acked; batch.len()]))
+    }
+
+    async fn close(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
+struct Ran {
+    outcomes: Outcomes,
+    sent: Vec<usize>,
+    metrics: String,
+    status: Arc<OutputStatus>,
+}
+
+async fn run(
+    events: usize,
+    script: Vec<Result<Vec<Outcome>, SinkError>>,
+    refuse_connections: u32,
+    max_retries: Option<u32>,
+) -> Ran {
+    let (sender, line) = mpsc::unbounded_channel();
+    let poll = PollAcks::new();
+    for number in 0..events {
+        let id = EventId::of([&number.to_be_bytes()[..]]);
+        sender
+            .send(Event::new(
+                id,
+                Timestamp::UNIX_EPOCH,
+                "nodes".into(),
+                b"{}"[..].into(),
+                poll.issue(),
+            ))
+            .unwrap();
+    }
+    drop(sender);
+    let sent = Arc::default();
+    let sink = Scripted {
+        script: script.into(),
+        refuse_connections,
+        sent: Arc::clone(&sent),
+    };
+    let policy = Policy {
+        name: "test",
+        limits: Limits {
+            events: 100,
+            timeout: Duration::ZERO,
+        },
+        max_retries,
+        backoff: BackoffConfig {
+            init: Duration::from_secs(1),
+            max: Duration::from_secs(60),
+        },
+        timeout: Duration::from_secs(90),
+    };
+    let metrics = Metrics::new();
+    let status = Arc::new(ArcSwap::default());
+    let tenure = solo("a", CancellationToken::new());
+    let clock = Clock::simulated(Timestamp::UNIX_EPOCH);
+    let line = Arc::new(Mutex::new(line));
+    Publisher::new(sink, policy, line, tenure, clock, &metrics, Arc::clone(&status))
+        .run()
+        .await;
+    let sent = sent.lock().unwrap().clone();
+    Ran {
+        outcomes: poll.wait().await,
+        sent,
+        metrics: metrics.prometheus().unwrap(),
+        status: status.load_full(),
+    }
+}
+
+fn busy() -> SinkError {
+    SinkError::Busy {
+        message: "503".into(),
+        retry_after: None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_of_connection_and_batch_are_repeated_for_ever() {
+    let script = (0..50)
+        .map(|_| Err(SinkError::Transport("reset".into())))
+        .collect();
+    let ran = run(3, script, 20, None).await;
+    assert_eq!(
+        ran.outcomes,
+        Outcomes {
+            acked: 3,
+            dropped: 0,
+            lost: 0
+        }
+    );
+    assert_eq!(ran.sent.len(), 51);
+    assert_eq!(ran.status.up, Some(true));
+    assert_eq!(ran.status.failing_since, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_is_not_settled_is_sent_again() {
+    use Outcome::{Acked, DeadLettered, Duplicate, Rejected, Retry};
+    let refused = Rejected {
+        reason: DropReason::Refused,
+        message: "mapping".into(),
+    };
+    let script = vec![Ok(vec![
+        Acked,
+        Duplicate,
+        Retry(RetryReason::TooMany),
+        refused,
+        DeadLettered,
+        Retry(RetryReason::Failed),
+    ])];
+    let ran = run(6, script, 0, None).await;
+    assert_eq!(ran.sent, [6, 2]);
+    assert_eq!(
+        ran.outcomes,
+        Outcomes {
+            acked: 5,
+            dropped: 1,
+            lost: 0
+        }
+    );
+    for line in [
+        "output_acked_events_total{output=\"test\"} 3",
+        "output_duplicate_events_total{output=\"test\"} 1",
+        "output_dead_letter_events_total{output=\"test\"} 1",
+        "output_toomany_events_total{output=\"test\"} 1",
+        "output_dropped_events_total{output=\"test\",reason=\"refused\"} 1",
+        "output_active_events{output=\"test\"} 0",
+    ] {
+        assert!(ran.metrics.contains(line), "{line} in {}", ran.metrics);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_is_too_large_is_halved_without_using_a_retry() {
+    let too_large = || Err(SinkError::TooLarge("413".into()));
+    let ran = run(4, vec![too_large(), too_large()], 0, Some(1)).await;
+    assert_eq!(ran.sent, [4, 2, 1, 1, 2]);
+    assert_eq!(
+        ran.outcomes,
+        Outcomes {
+            acked: 4,
+            dropped: 0,
+            lost: 0
+        }
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_set_max_retries_drops_and_counts() {
+    let ran = run(2, vec![Err(busy()), Err(busy()), Err(busy())], 5, Some(2)).await;
+    assert_eq!(ran.sent, [2, 2, 2]);
+    assert_eq!(
+        ran.outcomes,
+        Outcomes {
+            acked: 0,
+            dropped: 2,
+            lost: 0
+        }
+    );
+    assert!(ran.metrics.contains("reason=\"max_retries\"} 2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_for_too_few_events_acknowledges_none() {
+    let ran = run(3, vec![Ok(vec![Outcome::Acked; 2])], 0, None).await;
+    assert_eq!(ran.sent, [3, 3]);
+    assert_eq!(
+        ran.outcomes,
+        Outcomes {
+            acked: 3,
+            dropped: 0,
+            lost: 0
+        }
+    );
+}
