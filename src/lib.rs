@@ -6,14 +6,17 @@
 
 pub mod checkpoint;
 pub mod clock;
+pub mod collect;
 pub mod config;
 pub mod decode;
+pub mod document;
 pub mod ecs;
 pub mod election;
 pub mod event;
 pub mod output;
 pub mod pipeline;
 pub mod retry;
+pub mod schedule;
 pub mod status;
 pub mod telemetry;
 pub mod tls;

@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, SetOnce};
+use tokio::time::Instant;
 
 use super::answer::{Answer, Budget, Verdict, judge, transport};
 use super::error::{EcsError, Retry};
@@ -47,10 +49,12 @@ pub struct Client {
     pub(super) metrics: Counters,
     pub(super) inventory: ArcSwapOption<Inventory>,
     pub(super) refresh_inventory: Notify,
+    pub(super) first_inventory: SetOnce<()>,
     pub(super) refresh_interval: Duration,
     diagnostics_port: u16,
     max_response_size: u64,
     slots: Slots,
+    source_clock: ArcSwapOption<(Timestamp, Instant)>,
 }
 
 /// This VDC's series.
@@ -157,10 +161,12 @@ impl Client {
             },
             inventory: ArcSwapOption::empty(),
             refresh_inventory: Notify::new(),
+            first_inventory: SetOnce::new(),
             refresh_interval: customer.refresh_interval,
             diagnostics_port: vdc.diagnostics_port,
             max_response_size: settings.max_response_size,
             slots: Slots::new(settings.max_in_flight),
+            source_clock: ArcSwapOption::empty(),
         }
     }
 
@@ -203,6 +209,24 @@ impl Client {
     /// The configured nodes, those that failed lately last.
     pub fn nodes(&self) -> Vec<NodeAddress> {
         self.pool.in_order()
+    }
+
+    /// The time at the VDC, from the last answer's `Date` and the time that has passed since; a jump of our own
+    /// clock does not change it. `None` before the first answer.
+    pub fn source_time(&self) -> Option<Timestamp> {
+        let seen = self.source_clock.load_full()?;
+        let since = SignedDuration::try_from(seen.1.elapsed()).ok()?;
+        seen.0.checked_add(since).ok()
+    }
+
+    fn note_date(&self, headers: &reqwest::header::HeaderMap) {
+        let date = headers
+            .get(reqwest::header::DATE)
+            .and_then(|value| value.to_str().ok());
+        if let Some(date) = date.and_then(|text| jiff::fmt::rfc2822::parse(text).ok()) {
+            self.source_clock
+                .store(Some(Arc::new((date.timestamp(), Instant::now()))));
+        }
     }
 
     /// Sends `query` and reads its answer, on as many nodes and as often as may help.
@@ -306,6 +330,9 @@ impl Client {
             .spend(&name, request.send())
             .await?
             .map_err(|error| transport(&name, &error))?;
+        if query.endpoint == Endpoint::Management {
+            self.note_date(response.headers());
+        }
         match judge(response, &name, &query.path, &mut budget).await {
             Verdict::Good(response) => {
                 let mut answer = Answer::new(response, &name, &query.path, budget, self.max_response_size);

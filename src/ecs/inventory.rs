@@ -97,6 +97,11 @@ impl Client {
         self.refresh_inventory.notify_one();
     }
 
+    /// Waits until the first reading has ended, well or not.
+    pub async fn first_inventory(&self) {
+        self.first_inventory.wait().await;
+    }
+
     /// Reads the inventory once.
     pub async fn read_inventory(&self) -> Result<Arc<Inventory>, EcsError> {
         let vdc = self.records("/object/vdcs/vdc/local.json", None).await?;
@@ -119,7 +124,10 @@ impl Client {
     pub async fn keep_inventory(&self) {
         let mut pause = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
-            let wait = match self.read_inventory().await {
+            let read = self.read_inventory().await;
+            // Fails when it was set before, which is all the same.
+            let _ = self.first_inventory.set(());
+            let wait = match read {
                 Ok(_) => {
                     pause.reset();
                     if self.refresh_interval.is_zero() {

@@ -38,6 +38,11 @@ impl Outcomes {
     pub fn complete(self) -> bool {
         self.lost == 0
     }
+
+    /// How many have ended, one way or another.
+    pub fn ended(self) -> u64 {
+        self.acked + self.dropped + self.lost
+    }
 }
 
 impl PollAcks {
@@ -67,7 +72,7 @@ impl PollAcks {
             tokio::pin!(changed);
             changed.as_mut().enable();
             let now = self.now();
-            if now.acked + now.dropped + now.lost >= self.issued() {
+            if now.ended() >= self.issued() {
                 return now;
             }
             changed.await;

@@ -327,7 +327,11 @@ impl<S: Sink> Publisher<S> {
         }
         self.status.store(Arc::new(OutputStatus {
             up: Some(true),
-            last_ack: if published { Some(self.clock.now()) } else { old.last_ack },
+            last_ack: if published {
+                Some(self.clock.now())
+            } else {
+                old.last_ack
+            },
             last_error: None,
             failing_since: None,
         }));

@@ -1,0 +1,167 @@
+//! Ticks: the moments at which polls are due.
+//!
+//! Owns [`Ticks`]. A tick is a multiple of the interval since 1970 (UTC), the same on every replica; the poll
+//! begins a little later, by an offset that spreads polls that are due together. Ticks only go forward: when the
+//! clock is set back, they go on at the same pace from where they were.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
+
+use crate::checkpoint::Stream;
+use crate::clock::Clock;
+use crate::collect::window::{after, floor};
+
+/// The wall clock is looked at again at least this often, since it may be set.
+const LONGEST_SLEEP: Duration = Duration::from_secs(10);
+
+/// The ticks of one unit.
+#[derive(Debug)]
+pub(super) struct Ticks {
+    clock: Clock,
+    interval: Duration,
+    offset: Duration,
+    last: Option<(Timestamp, Instant)>,
+}
+
+/// A tick that is due, and how many were due before it and not given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Due {
+    pub(super) tick: Timestamp,
+    pub(super) missed: u64,
+}
+
+impl Ticks {
+    /// Ticks of a unit; `jitter` bounds the offset, which is the same at every start.
+    pub(super) fn new(clock: Clock, interval: Duration, jitter: Duration, stream: &Stream) -> Self {
+        let spread = jitter.min(interval / 4);
+        let mut hasher = DefaultHasher::new();
+        stream.to_string().hash(&mut hasher);
+        let share = (hasher.finish() % 1024) as f64 / 1024.0;
+        Self {
+            clock,
+            interval,
+            offset: spread.mul_f64(share),
+            last: None,
+        }
+    }
+
+    /// The tick that is going on at this moment.
+    pub(super) fn current(&self) -> Timestamp {
+        floor(self.clock.now(), self.interval)
+    }
+
+    /// The tick going on was dealt with before the start: begin with the next one.
+    pub(super) fn skip_current(&mut self) {
+        self.last = Some((self.current(), Instant::now()));
+    }
+
+    /// Waits for the next tick; the first one is due at once (but for the offset). May be dropped midway.
+    pub(super) async fn next(&mut self) -> Due {
+        let Some((last, since)) = self.last else {
+            tokio::time::sleep(self.offset).await;
+            let tick = self.current();
+            self.last = Some((tick, Instant::now()));
+            return Due { tick, missed: 0 };
+        };
+        loop {
+            let now = self.clock.now();
+            let wait = if now < last {
+                // The clock was set back.
+                self.interval.saturating_sub(since.elapsed())
+            } else {
+                until(now, after(after(last, self.interval), self.offset))
+            };
+            if wait.is_zero() {
+                let newest = floor(crate::collect::window::before(now, self.offset), self.interval);
+                let tick = if now < last {
+                    after(last, self.interval)
+                } else {
+                    newest
+                };
+                self.last = Some((tick, Instant::now()));
+                let passed =
+                    tick.duration_since(last).as_nanos() / self.interval.as_nanos().max(1).cast_signed();
+                return Due {
+                    tick,
+                    missed: u64::try_from(passed - 1).unwrap_or(0),
+                };
+            }
+            tokio::time::sleep(wait.min(LONGEST_SLEEP)).await;
+        }
+    }
+}
+
+/// How long it is from `now` to `then`; zero when that has passed.
+fn until(now: Timestamp, then: Timestamp) -> Duration {
+    let span: SignedDuration = then.duration_since(now);
+    Duration::try_from(span).unwrap_or(Duration::ZERO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ticks(jitter: u64) -> Ticks {
+        let clock = Clock::simulated("2026-03-02T10:41:30Z".parse().unwrap());
+        let stream = Stream {
+            customer: "EMC".into(),
+            vdc: "VDC1".into(),
+            command: "nodes".into(),
+        };
+        Ticks::new(
+            clock,
+            Duration::from_secs(60),
+            Duration::from_secs(jitter),
+            &stream,
+        )
+    }
+
+    fn at(text: &str, missed: u64) -> Due {
+        Due {
+            tick: format!("2026-03-02T{text}Z").parse().unwrap(),
+            missed,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ticks_are_multiples_of_the_interval_whatever_the_jitter() {
+        for jitter in [0, 10] {
+            let mut ticks = ticks(jitter);
+            let start = Instant::now();
+            assert_eq!(ticks.next().await, at("10:41:00", 0));
+            assert_eq!(ticks.next().await, at("10:42:00", 0));
+            assert_eq!(start.elapsed().as_secs(), 30 + ticks.offset.as_secs());
+            assert_eq!(ticks.next().await, at("10:43:00", 0));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tick_already_done_is_not_given_again() {
+        let mut ticks = ticks(0);
+        assert_eq!(ticks.current(), at("10:41:00", 0).tick);
+        ticks.skip_current();
+        assert_eq!(ticks.next().await, at("10:42:00", 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ticks_that_passed_meanwhile_are_counted() {
+        let mut ticks = ticks(0);
+        ticks.next().await;
+        tokio::time::sleep(Duration::from_secs(200)).await;
+        assert_eq!(ticks.next().await, at("10:44:00", 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_set_back_does_not_repeat_ticks_and_does_not_stop_them() {
+        let mut ticks = ticks(0);
+        ticks.next().await;
+        ticks.clock = Clock::simulated("2026-03-02T09:00:00Z".parse().unwrap());
+        let start = Instant::now();
+        assert_eq!(ticks.next().await, at("10:42:00", 0));
+        assert_eq!(ticks.next().await, at("10:43:00", 0));
+        assert_eq!(start.elapsed(), Duration::from_secs(120));
+    }
+}
