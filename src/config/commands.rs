@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::dotted::join;
 use super::field::Field;
-use super::node::{Data, Node};
+use super::node::{Data, Mark, Node};
 use super::section::Section;
 use super::{Batch, Command, Level, Method, Paginate, dotted, duration, merge, source, window};
 
@@ -33,18 +33,13 @@ pub(super) fn read(section: &Section<'_>, period: Duration, max_catch_up: Durati
     let field = section.field("commands");
     let items = match &field {
         Some(field) => field.items().unwrap_or_default(),
-        None => builtin
-            .iter()
-            .enumerate()
-            .map(|(index, node)| item(section, index, node.clone()))
-            .collect(),
+        None => builtin.iter().map(|node| item(section, node.clone())).collect(),
     };
     for mut item in items {
-        if let Some(base) = base_of(&item.node, &builtin) {
-            let mark = item.node.mark.clone();
-            let mut merged = merge::merge(base, item.node.into_owned());
-            merged.mark = mark;
-            item.node = Cow::Owned(merged);
+        if let Some(mut base) = base_of(&item.node, &builtin) {
+            // What is inherited is wrong where the entry is.
+            base.place_at(&item.node.mark);
+            item.node = Cow::Owned(merge::merge(base, item.node.into_owned()));
         }
         let Some(command) = item.section(|section| entry(section, period, max_catch_up)) else {
             continue;
@@ -81,9 +76,9 @@ fn builtin(section: &Section<'_>) -> Vec<Node> {
         .map(|node| node.at("commands").map(|list| list.data.clone()));
     match list {
         Ok(Some(Data::List(mut items))) => {
-            // The line that was put in front.
+            // They have no place in the user's files.
             for item in &mut items {
-                item.mark.line = item.mark.line.saturating_sub(1);
+                item.place_at(&Mark::of(""));
             }
             items
         }
@@ -95,9 +90,13 @@ fn builtin(section: &Section<'_>) -> Vec<Node> {
     }
 }
 
-fn item<'a>(section: &Section<'a>, index: usize, node: Node) -> Field<'a> {
-    let path = join(&section.path_of("commands"), &index.to_string());
-    let schema = join(&section.path_of("commands"), "*");
+/// A built-in command in the place of an entry; its path names the type, there is no index to look for.
+fn item<'a>(section: &Section<'a>, node: Node) -> Field<'a> {
+    let commands = section.path_of("commands");
+    let (path, schema) = (
+        join(&commands, kind_of(&node).unwrap_or_default()),
+        join(&commands, "*"),
+    );
     Field {
         reader: section.reader(),
         node: Cow::Owned(node),
@@ -106,18 +105,19 @@ fn item<'a>(section: &Section<'a>, index: usize, node: Node) -> Field<'a> {
     }
 }
 
+/// `type` as it is written: what it stands for if it is a reference is of no help in looking it up.
+fn kind_of(node: &Node) -> Option<&str> {
+    match &node.at("type")?.data {
+        Data::Scalar(scalar) => Some(&scalar.text),
+        _ => None,
+    }
+}
+
 /// What the user's entry is laid over: the built-in command of its type. An entry with a URI of its own is one
 /// of the 2017 form, where a missing interval is the period.
 fn base_of(node: &Node, builtin: &[Node]) -> Option<Node> {
-    let kind = |node: &Node| match &node.at("type")?.data {
-        Data::Scalar(scalar) => Some(scalar.text.clone()),
-        _ => None,
-    };
-    let wanted = kind(node)?;
-    let mut base = builtin
-        .iter()
-        .find(|base| kind(base).as_deref() == Some(wanted.as_str()))?
-        .clone();
+    let wanted = kind_of(node)?;
+    let mut base = builtin.iter().find(|base| kind_of(base) == Some(wanted))?.clone();
     if node.at("uri").is_some()
         && let Data::Map(map) = &mut base.data
     {

@@ -59,7 +59,7 @@ fn customer(section: &Section<'_>, name: Option<String>) -> Customer {
     let second = Duration::from_secs(1);
     let login = Login {
         username: section.some_text("username"),
-        password: section.secret("password"),
+        password: section.some_secret("password"),
         diagnostics_port: section.number("diagnostics_port", 1..=65535),
     };
     Customer {
@@ -104,11 +104,9 @@ fn vdcs(section: &Section<'_>, login: &Login) -> Vec<Vdc> {
                 String::new()
             });
             let username = section.some_text("username").or_else(|| login.username.clone());
-            let password = section.secret("password").or_else(|| login.password.clone());
+            let password = section.some_secret("password").or_else(|| login.password.clone());
             no_username |= username.is_none();
-            no_password |= password
-                .as_ref()
-                .is_none_or(|password| password.expose().is_empty());
+            no_password |= password.is_none();
             Vdc {
                 name,
                 username: username.unwrap_or_default(),

@@ -117,10 +117,10 @@ fn add_missing(map: &mut Map, node: Node, path: &str, problems: &mut Vec<Problem
     }
 }
 
-/// `path.key`, or `key` at the root.
+/// `path.key`; either may be empty.
 pub(super) fn join(path: &str, key: &str) -> String {
-    if path.is_empty() {
-        key.to_owned()
+    if path.is_empty() || key.is_empty() {
+        format!("{path}{key}")
     } else {
         format!("{path}.{key}")
     }

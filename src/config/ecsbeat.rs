@@ -38,7 +38,12 @@ pub(super) fn read(section: &Section<'_>) -> (Ecsbeat, Option<Duration>) {
     if ecsbeat.max_response_size < 1024 {
         section.problem("max_response_size", "must be at least 1kB");
     }
-    (ecsbeat, section.maybe_duration("shutdown_timeout"))
+    (
+        ecsbeat,
+        section
+            .alias("shutdown_timeout")
+            .and_then(|field| field.duration()),
+    )
 }
 
 /// Polls spread over more than their interval would run into each other.

@@ -18,13 +18,8 @@ pub(super) fn read(section: &Section<'_>) -> Http {
         }
         served.then_some(ssl)
     });
-    let token = section.section("auth", |auth| auth.secret("token"));
-    if token.as_ref().is_some_and(|token| token.expose().is_empty()) {
-        section.problem(
-            "auth.token",
-            "must not be empty; leave it out to refuse changes altogether",
-        );
-    }
+    // An empty one is none: what changes something is refused then.
+    let token = section.section("auth", |auth| auth.some_secret("token"));
     for key in ["pprof", "state_inspector", "named_pipe"] {
         section.without_effect(key, "there is no such endpoint");
     }

@@ -151,7 +151,7 @@ fn apply_flags(config: &mut Config, sources: &Sources) {
 fn tree(sources: &Sources, problems: &mut Vec<Problem>, names: &mut Vec<String>) -> Node {
     let home = home_directory(sources);
     let mut merged = paths(
-        "default",
+        "",
         &[
             ("home", Some(&home)),
             ("config", Some(&config_directory(sources))),

@@ -27,6 +27,8 @@ mod permissions;
 mod queue;
 mod reader;
 mod redact;
+#[cfg(test)]
+mod sample;
 mod secret;
 mod section;
 mod selectors;

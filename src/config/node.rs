@@ -92,6 +92,16 @@ impl Node {
         })
     }
 
+    /// Gives this and everything below it one place.
+    pub(super) fn place_at(&mut self, mark: &Mark) {
+        self.mark = mark.clone();
+        match &mut self.data {
+            Data::List(items) => items.iter_mut().for_each(|item| item.place_at(mark)),
+            Data::Map(map) => map.entries.iter_mut().for_each(|(_, node)| node.place_at(mark)),
+            Data::Null | Data::Scalar(_) => {}
+        }
+    }
+
     /// What this is, for a message; never its content.
     pub(super) fn kind(&self) -> &'static str {
         match self.data {

@@ -1,6 +1,5 @@
 //! `output.elasticsearch.*`.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
@@ -187,9 +186,7 @@ fn hosts(section: &Section<'_>, tls: bool) -> (Vec<Url>, Option<UserInfo>) {
 
 fn credentials(section: &Section<'_>, user: Option<UserInfo>) -> (Option<String>, Option<Secret>) {
     let username = section.some_text("username");
-    let password = section
-        .secret("password")
-        .filter(|password| !password.expose().is_empty());
+    let password = section.some_secret("password");
     let Some(user) = user else {
         if username.is_none() && password.is_some() {
             section.missing("username", "the user that the password belongs to");
@@ -206,7 +203,7 @@ fn credentials(section: &Section<'_>, user: Option<UserInfo>) -> (Option<String>
 }
 
 fn api_key(section: &Section<'_>) -> Option<Secret> {
-    let key = section.secret("api_key").filter(|key| !key.expose().is_empty())?;
+    let key = section.some_secret("api_key")?;
     if !key.expose().contains(':') {
         section.problem(
             "api_key",
@@ -217,10 +214,8 @@ fn api_key(section: &Section<'_>) -> Option<Secret> {
 }
 
 fn workers(section: &Section<'_>) -> usize {
-    let (worker, workers) = (
-        section.number("worker", 1..=256),
-        section.number("workers", 1..=256),
-    );
+    let worker = section.alias("worker").and_then(|field| field.number(1..=256));
+    let workers = section.number("workers", 1..=256);
     if worker.is_some() && workers.is_some() {
         section.problem("worker", "is another name of workers: give one of them");
     }
@@ -244,28 +239,22 @@ fn non_indexable(policy: &Section<'_>, paths: &Paths) -> NonIndexable {
     if policy.entry("drop").is_some() {
         chosen.push(NonIndexable::Drop);
     }
-    if policy.entry("dead_letter_index").is_some() {
-        let index = policy.section("dead_letter_index", |section| {
-            section.some_text("index").unwrap_or_else(|| {
-                section.missing("index", "the index for documents that were refused");
-                String::new()
-            })
-        });
-        chosen.push(NonIndexable::DeadLetterIndex(index));
-    }
-    if policy.entry("dead_letter_file").is_some() {
-        let path = policy.section("dead_letter_file", |section| {
-            section.some_text("path").unwrap_or_else(|| {
-                section.missing("path", "the file for documents that were refused");
-                String::new()
-            })
-        });
-        chosen.push(NonIndexable::DeadLetterFile(paths.data.join(PathBuf::from(path))));
-    }
+    let index = policy.section("dead_letter_index", |section| given(section, "index"));
+    chosen.extend(index.map(NonIndexable::DeadLetterIndex));
+    let path = policy.section("dead_letter_file", |section| given(section, "path"));
+    chosen.extend(path.map(|path| NonIndexable::DeadLetterFile(paths.data.join(path))));
     if chosen.len() > 1 {
         policy.problem("", "choose one of drop, dead_letter_index and dead_letter_file");
     }
     chosen.pop().unwrap_or(NonIndexable::Drop)
+}
+
+/// The one key of a policy's section: must be there if the section is, an empty one counts as no section.
+fn given(section: &Section<'_>, key: &'static str) -> Option<String> {
+    if section.is_present() && section.field(key).is_none() {
+        section.missing(key, "where refused documents go");
+    }
+    section.some_text(key)
 }
 
 /// Options of Beats that this output does not have, or no longer.

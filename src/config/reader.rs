@@ -39,7 +39,10 @@ pub(super) struct Findings {
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<String>,
     /// Paths of all keys that were asked for; entries of lists and of named mappings are `*`.
-    #[expect(dead_code, reason = "compared with the sample file by a test")]
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "compared with the sample file by a test")
+    )]
     pub(super) schema: BTreeSet<String>,
 }
 
@@ -77,6 +80,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Whether a problem of just this key was told.
+    pub(super) fn has_problem(&self, path: &str) -> bool {
+        self.problems.borrow().iter().any(|problem| problem.path == path)
+    }
+
     pub(super) fn warning(&self, mark: &Mark, path: &str, message: impl Into<String>) {
         if !self.muted.get() {
             self.warnings
@@ -86,6 +94,15 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn unknown(&self, mark: &Mark, path: String, key: &str, siblings: &[&'static str]) {
+        // `{password:ChangeMe}` is one key in YAML. Its second half is none of our business.
+        if let Some((name, _)) = key.split_once(':') {
+            let path = path.strip_suffix(key).unwrap_or_default().to_owned() + name;
+            let message = "there must be a space behind the colon, else it belongs to the key";
+            self.problems
+                .borrow_mut()
+                .push(located(mark, &path, message.to_owned()));
+            return;
+        }
         self.unknown.borrow_mut().push(Unknown {
             mark: mark.clone(),
             path,
@@ -136,6 +153,7 @@ impl Unknown {
         }
         let mut siblings = self.siblings.clone();
         siblings.sort_unstable();
+        siblings.dedup();
         match siblings.len() {
             0 => "unknown key, nothing is expected here".to_owned(),
             1..=MAX_SHOWN_KEYS => format!("unknown key, known here are {}", siblings.join(", ")),

@@ -106,39 +106,42 @@ fn written(pieces: &[Piece], hide_literals: bool) -> String {
     text
 }
 
-/// Takes `user:password@` out of a URL, wherever it stands in `text`.
+/// Takes `user:password@` out of a URL or a list of them. Rather too much than too little: a password may hold
+/// any character, so everything from the scheme to the last `@` goes.
 pub(super) fn url_user(text: &str) -> String {
-    let mut shown = String::new();
-    let mut rest = text;
-    while let Some(scheme) = rest.find("://") {
-        let (before, after) = rest.split_at(scheme + 3);
-        shown.push_str(before);
-        let end = after
-            .find(['/', '?', '#', ',', ' ', '"', '\''])
-            .unwrap_or(after.len());
-        rest = match after[..end].rfind('@') {
-            Some(at) => {
-                shown.push_str(HIDDEN);
-                &after[at..]
-            }
-            // A password may hold a slash: hide it too, for the mistake is likelier than the harm.
-            None => match after.find('@') {
-                Some(at) if !after[..at].contains([' ', ',', '?']) => {
-                    shown.push_str(HIDDEN);
-                    &after[at..]
-                }
-                _ => after,
-            },
-        };
+    let Some((before, host)) = text.rsplit_once('@') else {
+        return text.to_owned();
+    };
+    if let Some((scheme, _)) = before.split_once("://") {
+        return format!("{scheme}://{HIDDEN}@{host}");
     }
-    shown.push_str(rest);
-    shown
+    let pair = before.contains(':') && !before.contains([' ', '\n', '"', '{']);
+    if pair {
+        format!("{HIDDEN}@{host}")
+    } else {
+        text.to_owned()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::{dotted, source};
     use super::*;
+
+    #[test]
+    fn hides_users_of_urls() {
+        for (text, shown) in [
+            ("http://u:p@h:1/x", "http://xxxxx@h:1/x"),
+            ("http://u:p/w@h", "http://xxxxx@h"),
+            ("http://u:p@h,v:q@i", "http://xxxxx@i"),
+            ("u:p@h", "xxxxx@h"),
+            ("http://h:1/x", "http://h:1/x"),
+            ("me@example.com", "me@example.com"),
+            (r#"{"a": "me@example.com"}"#, r#"{"a": "me@example.com"}"#),
+        ] {
+            assert_eq!(url_user(text), shown);
+        }
+    }
 
     #[test]
     fn hides_what_is_secret_and_nothing_else() {

@@ -105,7 +105,13 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// A key of Beats that is no part of what we offer.
+    /// Another name of a key that the sample does not show; `None` if it is absent or null.
+    pub(super) fn alias(&self, key: &'static str) -> Option<Field<'a>> {
+        self.tolerated(key)
+            .filter(|field| !matches!(field.node.data, Data::Null))
+    }
+
+    /// A key of Beats that is no part of what we offer, null included.
     pub(super) fn foreign(&self, key: &'static str) -> Option<Field<'a>> {
         self.tolerated(key)
     }
@@ -162,8 +168,11 @@ impl<'a> Section<'a> {
         join(&self.path, key)
     }
 
-    /// Tells that `key` has to be given.
+    /// Tells that `key` has to be given, unless it was given and is wrong.
     pub(super) fn missing(&self, key: &str, what: &str) {
+        if self.reader.has_problem(&join(&self.path, key)) {
+            return;
+        }
         self.problem(key, format!("missing: {what}"));
     }
 
@@ -176,9 +185,7 @@ impl<'a> Section<'a> {
 
     /// A former name: the value, with a warning.
     pub(super) fn deprecated(&self, key: &'static str, now: &str) -> Option<Field<'a>> {
-        let field = self
-            .tolerated(key)
-            .filter(|field| !matches!(field.node.data, Data::Null))?;
+        let field = self.alias(key)?;
         field.warning(format!("is deprecated, use {now}"));
         Some(field)
     }
@@ -203,6 +210,11 @@ impl<'a> Section<'a> {
 
     pub(super) fn secret(&self, key: &'static str) -> Option<Secret> {
         self.field(key)?.secret()
+    }
+
+    /// As `secret`, an empty one counts as absent.
+    pub(super) fn some_secret(&self, key: &'static str) -> Option<Secret> {
+        self.secret(key).filter(|secret| !secret.expose().is_empty())
     }
 
     pub(super) fn flag(&self, key: &'static str, default: bool) -> bool {

@@ -108,9 +108,10 @@ impl Converter<'_> {
                     implied: false,
                 })
             }
-            Value::Tagged(tagged) => {
-                let message = format!("the YAML tag {} is not known here", tagged.tag);
-                return Err((self.problem)(Some(line), message));
+            Value::Tagged(_) => {
+                // Not shown: it may be a password that begins with an exclamation mark.
+                let message = "YAML tags are not known here; text that begins with ! needs quotes";
+                return Err((self.problem)(Some(line), message.to_owned()));
             }
         };
         Ok(Node {
@@ -260,7 +261,7 @@ mod tests {
             parse("x.yml", "a: 1\nb: !custom 2")
                 .unwrap_err()
                 .to_string()
-                .contains("x.yml:2: the YAML tag")
+                .contains("x.yml:2: YAML tags")
         );
         assert!(parse("x.yml", "- a").unwrap_err().message.contains("mapping"));
         let error = parse("x.yml", "a: 1\nb: [1\nc: 2").unwrap_err();

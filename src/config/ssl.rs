@@ -23,7 +23,7 @@ pub(super) fn read(section: &Section<'_>) -> Ssl {
         enabled,
         certificate_authorities: section.texts("certificate_authorities").unwrap_or_default(),
         certificate: section.some_text("certificate"),
-        key: section.secret("key").filter(|key| !key.expose().is_empty()),
+        key: section.some_secret("key"),
         verification_mode: section
             .one_of("verification_mode", &MODES)
             .unwrap_or(defaults.verification_mode),
