@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ecsbeat::config::{Config, Errors, Level, Method, OutputConfig, Sources, load};
+use ecsbeat::config::{Condition, Config, Errors, Level, Method, NonIndexable, OutputConfig, Sources, load};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -208,4 +208,268 @@ fn the_command_line_wins() {
         ["/opt/ecsbeat", "/data", "/logs"]
     );
     assert!(matches!(config.outputs.as_slice(), [OutputConfig::Console(console)] if console.pretty));
+}
+
+/// Every file of `refused/` gives exactly the messages beside it. `UPDATE_GOLDEN=1` writes them anew.
+#[test]
+fn what_is_wrong_is_told_at_once() {
+    let mut checked = 0;
+    for entry in fs::read_dir(data().join("refused")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "yml") {
+            continue;
+        }
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let sources = Sources {
+            config: Some(data().join("refused")),
+            ..sources(&[name])
+        };
+        let errors = load(&sources, &environment).unwrap_err();
+        let found = format!("{errors}\n");
+        assert!(!found.contains("ChangeMe"), "{name} tells a secret:\n{found}");
+        let golden = path.with_extension("txt");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::write(&golden, &found).unwrap();
+        }
+        assert_eq!(found, fs::read_to_string(&golden).unwrap_or_default(), "{name}");
+        checked += 1;
+    }
+    assert!(checked > 5);
+}
+
+#[test]
+fn keys_of_beats_without_meaning_here_are_one_warning_each() {
+    let config = with(
+        "setup: {kibana.host: k, dashboards: {enabled: true}, ilm.enabled: auto}\n\
+         monitoring: {enabled: true, elasticsearch.hosts: [a]}\n\
+         xpack.monitoring.enabled: true\n\
+         cloud.id: x\n\
+         seccomp.enabled: false\n\
+         logging.to_syslog: true\n\
+         ha.enabled: false\n\
+         output.kafka.enabled: no\n",
+    );
+    let config = config.unwrap_or_else(|errors| panic!("{errors}"));
+    let keys: Vec<&str> = config
+        .warnings
+        .iter()
+        .filter_map(|warning| warning.split(": ").nth(1))
+        .collect();
+    assert_eq!(
+        keys,
+        [
+            "setup.kibana",
+            "setup.dashboards",
+            "setup.ilm",
+            "logging.to_syslog",
+            "cloud",
+            "monitoring",
+            "xpack"
+        ]
+    );
+}
+
+#[test]
+fn later_files_win_and_lists_are_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
+    write(
+        "a.yml",
+        "tags: [a, b]\nfields: {x: 1, y: 2}\nx-base: &base {period: 90s}\necsbeat: {<<: *base}\n",
+    );
+    write(
+        "b.yml",
+        "tags: [c]\nfields.y: two\nlogging.level: ${LEVEL:warn}\nname: ${x-name}\nx-name: me\n",
+    );
+    fs::copy(data().join("minimal.yml"), directory.path().join("m.yml")).unwrap();
+    let files = ["m.yml", "a.yml", "b.yml"].map(PathBuf::from).to_vec();
+    let sources = Sources {
+        files,
+        config: Some(directory.path().to_owned()),
+        ..sources(&[])
+    };
+    let config = load(&sources, &environment).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.tags, ["c"]);
+    assert_eq!(
+        (&config.fields["x"], &config.fields["y"]),
+        (&1.into(), &"two".into())
+    );
+    assert_eq!(config.name, "me");
+    let disks = config
+        .ecsbeat
+        .commands
+        .iter()
+        .find(|command| command.kind == "disks")
+        .unwrap();
+    assert_eq!(disks.interval, 90 * SECOND);
+}
+
+#[test]
+fn files_are_looked_for_in_the_directory_of_the_configuration() {
+    let errors = load(&sources(&["absent.yml", "minimal.yml"]), &environment)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        errors.starts_with("absent.yml: cannot read ") && errors.contains("path.config"),
+        "{errors}"
+    );
+    assert!(read("minimal.yml").is_ok());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_others_may_write_is_refused_when_permissions_are_strict() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("ecsbeat.yml");
+    fs::copy(data().join("minimal.yml"), &path).unwrap();
+    let strict = Sources {
+        config: Some(directory.path().to_owned()),
+        strict_perms: true,
+        ..sources(&[])
+    };
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o664)).unwrap();
+    let errors = load(&strict, &environment).unwrap_err().to_string();
+    assert!(
+        errors.contains("can only be writable by the owner but the permissions are \"-rw-rw-r--\""),
+        "{errors}"
+    );
+    assert!(
+        load(
+            &Sources {
+                strict_perms: false,
+                ..strict.clone()
+            },
+            &environment
+        )
+        .is_ok()
+    );
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    assert!(load(&strict, &environment).is_ok());
+}
+
+#[test]
+fn elasticsearch_is_configured_as_in_beats() {
+    let config = with(
+        "output.elasticsearch:\n\
+         \x20 hosts: ['https://u:p%40ss@es1', es2:443]\n\
+         \x20 preset: throughput\n\
+         \x20 workers: 2\n\
+         \x20 index: Logs-%{[a]}\n\
+         \x20 max_retries: -1\n\
+         \x20 ssl: {ca_trusted_fingerprint: '%s', supported_protocols: TLSv1.3}\n\
+         \x20 indices: [{index: x, when.range: {http.code: {gte: 400}, a.b.lt: 5}}]\n\
+         \x20 non_indexable_policy.dead_letter_file.path: dead.ndjson\n\
+         path.data: /data\n"
+            .replace("%s", "aB:".repeat(32).trim_end_matches(':'))
+            .as_str(),
+    );
+    let config = config.unwrap_or_else(|errors| panic!("{errors}"));
+    let Some(OutputConfig::Elasticsearch(output)) = config.outputs.last() else {
+        panic!("{:?}", config.outputs)
+    };
+    let hosts: Vec<&str> = output.hosts.iter().map(url::Url::as_str).collect();
+    // TLS is configured, so a host without a scheme is https.
+    assert_eq!(hosts, ["https://es1:9200/", "https://es2/"]);
+    assert_eq!(
+        (
+            output.username.as_deref(),
+            output.password.as_ref().unwrap().expose()
+        ),
+        (Some("u"), "p@ss")
+    );
+    assert_eq!(
+        (output.workers, output.max_retries, config.queue.events),
+        (4, None, 12_800)
+    );
+    assert!(
+        config
+            .warnings
+            .iter()
+            .any(|warning| warning.contains("overruled by preset")),
+        "{:?}",
+        config.warnings
+    );
+    assert_eq!(
+        output.ssl.ca_trusted_fingerprint.as_deref(),
+        Some("ab".repeat(32).as_str())
+    );
+    assert!(output.ssl.tls13 && !output.ssl.tls12);
+    let Some(Condition::Range(range)) = &output.indices[0].when else {
+        panic!("{:?}", output.indices)
+    };
+    assert_eq!(
+        (range["http.code"].gte, range["a.b"].lt),
+        (Some(400.0), Some(5.0))
+    );
+    assert_eq!(
+        output.non_indexable,
+        NonIndexable::DeadLetterFile(PathBuf::from("/data/dead.ndjson"))
+    );
+    assert_eq!(config.template.pattern, "logs-*");
+}
+
+#[test]
+fn an_entry_takes_over_what_its_type_has() {
+    let config = with(
+        "ecsbeat.commands:\n\
+         - type: auditevent\n\
+         - {type: alert, window.lag: 5m, key: [id, type], time_field: ~}\n\
+         - {type: capacity, uri: /object/capacity, level: system}\n\
+         - {type: nsbillingsample, interval: 15m, window: {lag: 1h}}\n\
+         - {type: own, uri: /own.json, level: vdc, interval: 30}\n",
+    );
+    let config = config.unwrap_or_else(|errors| panic!("{errors}"));
+    let [audit, alert, capacity, sample, own] = config.ecsbeat.commands.as_slice() else {
+        panic!()
+    };
+    assert_eq!(
+        (audit.uri.as_str(), audit.interval),
+        ("/vdc/events.json", 60 * SECOND)
+    );
+    let window = alert.window.as_ref().unwrap();
+    assert_eq!(
+        (window.lag, window.step, window.overlap),
+        (300 * SECOND, 60 * SECOND, 300 * SECOND)
+    );
+    assert_eq!((alert.key.len(), alert.time_field.as_ref()), (2, None));
+    assert_eq!(
+        (capacity.uri.as_str(), capacity.interval),
+        ("/object/capacity", 300 * SECOND)
+    );
+    let window = sample.window.as_ref().unwrap();
+    assert_eq!(
+        (window.step, window.max_span, window.lag),
+        (900 * SECOND, 900 * SECOND, 3600 * SECOND)
+    );
+    assert_eq!(own.interval, 30 * SECOND);
+    assert!(own.window.is_none() && own.key.is_empty());
+    // Polls are never spread over more than half of the shortest interval.
+    assert_eq!(config.ecsbeat.start_jitter, 10 * SECOND);
+}
+
+#[test]
+fn a_built_in_command_that_does_not_fit_is_named() {
+    let errors = with("ecsbeat.max_catch_up: 20m\n").unwrap_err().to_string();
+    assert_eq!(
+        errors,
+        "ecsbeat.commands.nsbillingsample.window: does not fit into ecsbeat.max_catch_up: \
+         lag 15m + step 10m = 25m > 20m"
+    );
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_argument_makes_it_panic(
+        key in "(ecsbeat|output|queue|x|http|fields|tags|setup)(\\.[a-z_.0-9]{0,12}){0,3}",
+        value in "[\\[\\]{}:,\"'$a0-9sm. é%-]{0,20}",
+    ) {
+        let overrides = vec![format!("{key}={value}")];
+        let _ = load(&Sources { overrides, ..sources(&["minimal.yml"]) }, &environment);
+    }
+
+    #[test]
+    fn no_file_makes_it_panic(text in "([a-z.<]{0,6}(: |:\\n  |\\n|- |\\{|\\}|&a |\\*a|!|#|\"|')){0,20}") {
+        let _ = with(&text);
+    }
 }
