@@ -165,6 +165,8 @@ mod tests {
         assert_eq!(scalar(&node, "a.b.e"), "2");
         assert_eq!(scalar(&node, "a.f"), "3");
         assert_eq!(scalar(&node, "list.0.g.h"), "4");
+        let implied = |path| matches!(&node.at(path).unwrap().data, Data::Map(map) if map.implied);
+        assert!(implied("list.0.g") && !implied("a"), "somebody wrote `a:`");
     }
 
     #[test]

@@ -151,6 +151,7 @@ ecsbeat:
   customers:
     - {username: root, password: ChangeMe, ssl.key: /k.pem}
     - {password: '${ECS_PASSWORD}'}
+    - {password: [ChangeMe, {a: ChangeMe}]}
     - {password: '${P:ChangeMe}-ChangeMe', proxy_url: 'http://u:ChangeMe@p:1/x'}
   commands: [{type: a, key: [id], headers: {X-Auth-Token: ChangeMe, Accept: json}}]
 http.auth.token: ChangeMe

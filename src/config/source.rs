@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn aliases_point_at_their_anchor() {
-        let node = parse("x.yml", "a: &one\n  b: 1e3\nc: *one\n").unwrap();
+        let node = parse("x.yml", "\u{feff}a: &one\n  b: 1e3\nc: *one\n").unwrap();
         assert_eq!(text_at(&node, "c.b"), ("1e3", Style::Plain, 2));
     }
 

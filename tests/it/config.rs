@@ -27,6 +27,7 @@ fn sources(files: &[&str]) -> Sources {
 fn environment(name: &str) -> Option<String> {
     match name {
         "ES_HOSTS" => Some("es1, es2:9201".to_owned()),
+        "TAGS" => Some("a$$b, c${d}".to_owned()),
         "ECS_PASSWORD" => Some("Change,Me".to_owned()),
         _ => None,
     }
@@ -158,7 +159,8 @@ fn customers_may_be_mappings_by_name() {
 fn the_environment_gives_lists_and_passwords_with_commas() {
     let config = with(
         "output.elasticsearch: {hosts: '${ES_HOSTS}', username: u, password: '${ECS_PASSWORD}'}\n\
-         output.console.enabled: false\n",
+         output.console.enabled: false\n\
+         tags: ['${TAGS}', d]\n",
     );
     let config = config.unwrap_or_else(|errors| panic!("{errors}"));
     let [OutputConfig::Elasticsearch(output)] = config.outputs.as_slice() else {
@@ -167,6 +169,8 @@ fn the_environment_gives_lists_and_passwords_with_commas() {
     let hosts: Vec<&str> = output.hosts.iter().map(url::Url::as_str).collect();
     assert_eq!(hosts, ["http://es1:9200/", "http://es2:9201/"]);
     assert_eq!(output.password.as_ref().unwrap().expose(), "Change,Me");
+    // What the environment says is not looked through for references again.
+    assert_eq!(config.tags, ["a$$b", "c${d}", "d"]);
     assert!(
         config.redacted_yaml.contains("${ECS_PASSWORD}"),
         "{}",
@@ -417,10 +421,11 @@ fn an_entry_takes_over_what_its_type_has() {
          - {type: alert, window.lag: 5m, key: [id, type], time_field: ~}\n\
          - {type: capacity, uri: /object/capacity, level: system}\n\
          - {type: nsbillingsample, interval: 15m, window: {lag: 1h}}\n\
-         - {type: own, uri: /own.json, level: vdc, interval: 30}\n",
+         - {type: nsbilling, uri: /object/billing, level: system}\n\
+         - {type: own, uri: /own.json, level: vdc, interval: 4}\n",
     );
     let config = config.unwrap_or_else(|errors| panic!("{errors}"));
-    let [audit, alert, capacity, sample, own] = config.ecsbeat.commands.as_slice() else {
+    let [audit, alert, capacity, sample, billing, own] = config.ecsbeat.commands.as_slice() else {
         panic!()
     };
     assert_eq!(
@@ -442,10 +447,42 @@ fn an_entry_takes_over_what_its_type_has() {
         (window.step, window.max_span, window.lag),
         (900 * SECOND, 900 * SECOND, 3600 * SECOND)
     );
-    assert_eq!(own.interval, 30 * SECOND);
+    // An entry with a URI of its own is of the 2017 form, where no interval is the period.
+    assert_eq!((billing.interval, billing.method), (300 * SECOND, Method::Post));
+    assert_eq!(own.interval, 4 * SECOND);
     assert!(own.window.is_none() && own.key.is_empty());
     // Polls are never spread over more than half of the shortest interval.
-    assert_eq!(config.ecsbeat.start_jitter, 10 * SECOND);
+    assert_eq!(config.ecsbeat.start_jitter, 2 * SECOND);
+}
+
+#[test]
+fn former_and_short_forms_are_taken() {
+    let config = with(
+        "http.host: http://0.0.0.0:8080\n\
+         ecsbeat.shutdown_timeout: 20s\n\
+         output.console.flush_interval: 5s\n\
+         logging.to_stderr: on\n\
+         setup.template.settings: {index.number_of_shards: 1, number_of_replicas: 0}\n",
+    );
+    let config = config.unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!((config.http.host.as_str(), config.http.port), ("0.0.0.0", 8080));
+    assert_eq!(config.shutdown_timeout, 20 * SECOND);
+    assert_eq!(config.queue.flush_timeout, 5 * SECOND);
+    assert!(config.logging.to_stderr && !config.logging.to_files);
+    let settings: Vec<&str> = config.template.settings.keys().map(String::as_str).collect();
+    assert_eq!(settings, ["number_of_replicas", "number_of_shards"]);
+}
+
+#[test]
+fn paths_are_taken_as_they_are() {
+    let sources = Sources {
+        home: Some(PathBuf::from("/opt/${x}$$")),
+        ..sources(&["minimal.yml"])
+    };
+    let config = load(&sources, &environment).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.path.data, Path::new("/opt/${x}$$/data"));
+    let config = with("path.data: '${path.home}/d'\n").unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.path.data, Path::new("/opt/ecsbeat/d"));
 }
 
 #[test]
