@@ -3,7 +3,40 @@
 //! Owns the types below and `load`. The file's own grammar (dotted keys, `${…}`, several files, `-E`) is in
 //! the sub-modules and never leaves this folder; nothing here opens a socket or reads a clock.
 
+mod address;
+mod bytes;
+mod commands;
+mod customers;
+mod dotted;
+mod duration;
+mod ecsbeat;
+mod errors;
+mod expand;
+mod field;
+mod general;
+mod ha;
+mod http;
+mod load;
+mod logging;
+mod merge;
+mod node;
+mod output;
+mod output_elasticsearch;
+mod overrides;
+mod permissions;
+mod queue;
+mod reader;
+mod redact;
+#[cfg(test)]
+mod sample;
 mod secret;
+mod section;
+mod selectors;
+mod source;
+mod ssl;
+mod template;
+mod url_option;
+mod window;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,6 +44,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+pub use errors::{Errors, Problem};
+pub use load::{Environment, Sources, load};
 pub use secret::Secret;
 
 /// The whole of `ecsbeat.yml`, resolved.

@@ -1,0 +1,65 @@
+//! `ecsbeat.*` beside its two lists, which are [`super::customers`] and [`super::commands`].
+
+use std::time::Duration;
+
+use super::section::Section;
+use super::{Ecsbeat, commands, customers, duration};
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Reads the section; beside it `ecsbeat.shutdown_timeout`, which is another spelling of the general one.
+pub(super) fn read(section: &Section<'_>) -> (Ecsbeat, Option<Duration>) {
+    let period = section.duration("period", 300 * SECOND);
+    if period < SECOND {
+        section.problem(
+            "period",
+            format!("must be at least 1s, it is {}", duration::show(period)),
+        );
+    }
+    let max_catch_up = section.duration("max_catch_up", 24 * HOUR);
+    let commands = commands::read(section, period.max(SECOND), max_catch_up);
+    let shortest = commands
+        .iter()
+        .map(|command| command.interval)
+        .min()
+        .unwrap_or(period);
+    let ecsbeat = Ecsbeat {
+        once: section.flag("once", false),
+        max_in_flight: section.number("max_in_flight", 1..=256).unwrap_or(4),
+        max_attempts: section.number("max_attempts", 1..=100).unwrap_or(3),
+        max_response_size: section.bytes("max_response_size", 64_000_000),
+        error_events: section.flag("error_events", true),
+        max_catch_up,
+        start_jitter: start_jitter(section, shortest),
+        customers: customers::read(section),
+        commands,
+    };
+    if ecsbeat.max_response_size < 1024 {
+        section.problem("max_response_size", "must be at least 1kB");
+    }
+    (
+        ecsbeat,
+        section
+            .alias("shutdown_timeout")
+            .and_then(|field| field.duration()),
+    )
+}
+
+/// Polls spread over more than their interval would run into each other.
+fn start_jitter(section: &Section<'_>, shortest: Duration) -> Duration {
+    let Some(jitter) = section.maybe_duration("start_jitter") else {
+        return (10 * SECOND).min(shortest / 2);
+    };
+    if jitter >= shortest {
+        section.problem(
+            "start_jitter",
+            format!(
+                "must be shorter than the shortest interval of a command: {} >= {}",
+                duration::show(jitter),
+                duration::show(shortest)
+            ),
+        );
+    }
+    jitter
+}

@@ -1,0 +1,144 @@
+//! `output.*`: which outputs there are, and the two local ones, console and file.
+
+use std::time::Duration;
+
+use super::output_elasticsearch::{self, Preset};
+use super::section::Section;
+use super::{ConsoleOutput, FileOutput, OutputConfig, Paths};
+
+/// Outputs Beats have that are not in this version.
+const LATER: [&str; 3] = ["logstash", "kafka", "redis"];
+/// Events at once; more is a slip of the finger.
+const MAX_BULK: i64 = 1_000_000;
+
+/// The enabled outputs and what they say about the queue.
+pub(super) struct Outputs {
+    pub(super) enabled: Vec<OutputConfig>,
+    /// `output.elasticsearch.preset`, unless `custom`.
+    pub(super) preset: Option<&'static Preset>,
+    /// `output.*.flush_interval` of version 5.
+    pub(super) flush_interval: Option<Duration>,
+}
+
+/// Reads the section. Several outputs may be enabled: each gets every event.
+pub(super) fn read(section: &Section<'_>, paths: &Paths) -> Outputs {
+    let mut outputs = Outputs {
+        enabled: Vec::new(),
+        preset: None,
+        flush_interval: None,
+    };
+    let mut chosen = false;
+    for key in LATER {
+        if let Some(field) = section.foreign(key).filter(|field| !field.says_disabled()) {
+            field.problem(
+                "not in this version, which ships console, file and elasticsearch; set enabled: false",
+            );
+            chosen = true;
+        }
+    }
+    if let Some(console) = enabled(section, "console", &mut outputs, console) {
+        outputs.enabled.push(OutputConfig::Console(console));
+    }
+    if let Some(file) = enabled(section, "file", &mut outputs, file) {
+        outputs.enabled.push(OutputConfig::File(file));
+    }
+    let mut preset = None;
+    let elasticsearch = enabled(section, "elasticsearch", &mut outputs, |section| {
+        let (output, chosen) = output_elasticsearch::read(section, paths);
+        preset = chosen;
+        output
+    });
+    if let Some(elasticsearch) = elasticsearch {
+        outputs.preset = preset;
+        outputs
+            .enabled
+            .push(OutputConfig::Elasticsearch(Box::new(elasticsearch)));
+    }
+    if outputs.enabled.is_empty() && !chosen {
+        section.problem(
+            "",
+            "No outputs are defined. Please define one under the output section.",
+        );
+    }
+    outputs
+}
+
+/// Reads one output unless it is absent or switched off; `output.console:` with nothing below it is there.
+fn enabled<T>(
+    section: &Section<'_>,
+    key: &'static str,
+    outputs: &mut Outputs,
+    read: impl FnOnce(&Section<'_>) -> T,
+) -> Option<T> {
+    let on = section.entry(key).is_some_and(|field| !field.says_disabled());
+    let mut flush_interval = None;
+    let both = |output: &Section<'_>| {
+        output.flag("enabled", true);
+        let old = output.deprecated("flush_interval", "queue.mem.flush.timeout");
+        flush_interval = old.and_then(|field| field.duration());
+        output.not_in_this_version("queue", ": set queue.mem at the top");
+        read(output)
+    };
+    if on {
+        let output = section.section(key, both);
+        outputs.flush_interval = outputs.flush_interval.or(flush_interval);
+        return Some(output);
+    }
+    section.reader().switched_off(|| section.section(key, both));
+    None
+}
+
+fn console(section: &Section<'_>) -> ConsoleOutput {
+    let pretty = section.maybe_flag("pretty");
+    let codec_pretty = codec(section);
+    ConsoleOutput {
+        pretty: pretty.or(codec_pretty).unwrap_or(false),
+        bulk_max_size: bulk_max_size(section, 2048),
+    }
+}
+
+fn file(section: &Section<'_>) -> FileOutput {
+    let path = section.some_text("path").unwrap_or_else(|| {
+        section.missing("path", "the directory of the files");
+        String::new()
+    });
+    FileOutput {
+        path,
+        filename: file_name(section, "filename"),
+        rotate_every_kb: section
+            .number("rotate_every_kb", 1..=1_000_000_000)
+            .unwrap_or(10_240),
+        number_of_files: section.number("number_of_files", 2..=1024).unwrap_or(7),
+        permissions: section.mode("permissions", 0o600, 0o777),
+        rotate_on_startup: section.flag("rotate_on_startup", true),
+        pretty: codec(section).unwrap_or(false),
+    }
+}
+
+/// A name without a directory.
+pub(super) fn file_name(section: &Section<'_>, key: &'static str) -> String {
+    let name = section.some_text(key).unwrap_or_else(|| "ecsbeat".to_owned());
+    if name.contains('/') {
+        section.problem(key, "must be a name without a directory, which is `path`");
+    }
+    name
+}
+
+/// 0 or less is no limit.
+pub(super) fn bulk_max_size(section: &Section<'_>, default: usize) -> usize {
+    let size = section
+        .field("bulk_max_size")
+        .and_then(|field| field.number::<i64>(-1..=MAX_BULK));
+    size.map_or(default, |size| usize::try_from(size).unwrap_or(0))
+}
+
+/// `codec.*`: whether JSON is indented.
+fn codec(section: &Section<'_>) -> Option<bool> {
+    section.section("codec", |codec| {
+        codec.not_in_this_version("format", ": events are written as JSON");
+        codec.section("json", |json| {
+            json.without_effect("escape_html", "nothing is escaped that JSON does not ask for");
+            json.maybe_flag("pretty")
+        })
+    })
+}

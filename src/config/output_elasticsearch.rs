@@ -1,0 +1,269 @@
+//! `output.elasticsearch.*`.
+
+use std::time::Duration;
+
+use url::Url;
+
+use super::section::Section;
+use super::url_option::{self, Defaults, UserInfo};
+use super::{BackoffConfig, ElasticsearchOutput, NonIndexable, Paths, Secret, output, selectors, ssl};
+
+/// Port of Elasticsearch.
+const PORT: u16 = 9200;
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What `preset` sets; it overrules the keys it stands for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Preset {
+    bulk_max_size: usize,
+    workers: usize,
+    /// `queue.mem.events`, `flush.min_events`, `flush.timeout`.
+    pub(super) queue: (usize, usize, Duration),
+    idle_connection_timeout: Duration,
+    /// `backoff.init`, `backoff.max`.
+    backoff: Option<(Duration, Duration)>,
+}
+
+const PRESETS: [(&str, Option<&Preset>); 5] = [
+    ("custom", None),
+    (
+        "balanced",
+        Some(&Preset {
+            bulk_max_size: 1600,
+            workers: 1,
+            queue: (3200, 1600, Duration::from_secs(10)),
+            idle_connection_timeout: Duration::from_secs(3),
+            backoff: None,
+        }),
+    ),
+    (
+        "throughput",
+        Some(&Preset {
+            bulk_max_size: 1600,
+            workers: 4,
+            queue: (12_800, 1600, Duration::from_secs(5)),
+            idle_connection_timeout: Duration::from_secs(15),
+            backoff: None,
+        }),
+    ),
+    (
+        "scale",
+        Some(&Preset {
+            bulk_max_size: 1600,
+            workers: 1,
+            queue: (3200, 1600, Duration::from_secs(20)),
+            idle_connection_timeout: Duration::from_secs(1),
+            backoff: Some((Duration::from_secs(5), Duration::from_secs(300))),
+        }),
+    ),
+    (
+        "latency",
+        Some(&Preset {
+            bulk_max_size: 50,
+            workers: 1,
+            queue: (4100, 2050, Duration::from_secs(1)),
+            idle_connection_timeout: Duration::from_secs(60),
+            backoff: None,
+        }),
+    ),
+];
+
+/// Reads the section, and which preset it chose.
+pub(super) fn read(section: &Section<'_>, paths: &Paths) -> (ElasticsearchOutput, Option<&'static Preset>) {
+    let preset = section.one_of("preset", &PRESETS).flatten();
+    let ssl = section.section("ssl", ssl::read);
+    let (hosts, user) = hosts(section, ssl.enabled == Some(true));
+    let (username, password) = credentials(section, user);
+    let mut output = ElasticsearchOutput {
+        hosts,
+        workers: workers(section),
+        loadbalance: section.flag("loadbalance", true),
+        username,
+        password,
+        api_key: api_key(section),
+        parameters: section.pairs("parameters"),
+        headers: section.pairs("headers"),
+        proxy_url: url_option::proxy(section, "proxy_url"),
+        proxy_disable: section.flag("proxy_disable", false),
+        compression_level: section.number("compression_level", 0..=9).unwrap_or(1),
+        index: section
+            .some_text("index")
+            .unwrap_or_else(|| "ecsbeat-%{+yyyy.MM.dd}".to_owned()),
+        indices: selectors::rules(section, "indices", "index"),
+        pipeline: section.some_text("pipeline"),
+        pipelines: selectors::rules(section, "pipelines", "pipeline"),
+        bulk_max_size: output::bulk_max_size(section, 1600),
+        max_retries: section
+            .field("max_retries")
+            .and_then(|field| field.number::<i64>(-1..=1_000_000))
+            .and_then(
+                // Beats' default of 3 loses events; only a number that was asked for counts.
+                |retries| u32::try_from(retries).ok().filter(|retries| *retries > 0),
+            ),
+        backoff: backoff(section),
+        timeout: section.positive_duration("timeout", 90 * SECOND),
+        idle_connection_timeout: section.duration("idle_connection_timeout", 3 * SECOND),
+        non_indexable: section.section("non_indexable_policy", |policy| non_indexable(policy, paths)),
+        ssl,
+    };
+    selectors::check_format(section, "index", &output.index);
+    if let Some(pipeline) = &output.pipeline {
+        selectors::check_format(section, "pipeline", pipeline);
+    }
+    if output.api_key.is_some() && output.username.is_some() {
+        section.problem(
+            "api_key",
+            "give either api_key or username and password, not both",
+        );
+    }
+    if output.proxy_disable && output.proxy_url.is_some() {
+        section.problem("proxy_disable", "switches proxies off, but proxy_url names one");
+    }
+    if let Some(preset) = preset {
+        apply(section, preset, &mut output);
+    }
+    foreign(section);
+    (output, preset)
+}
+
+fn apply(section: &Section<'_>, preset: &Preset, output: &mut ElasticsearchOutput) {
+    for key in [
+        "bulk_max_size",
+        "worker",
+        "workers",
+        "compression_level",
+        "idle_connection_timeout",
+    ] {
+        if section.field(key).is_some() {
+            section.warning(key, "is overruled by preset; set preset: custom to use it");
+        }
+    }
+    output.bulk_max_size = preset.bulk_max_size;
+    output.workers = preset.workers;
+    output.compression_level = 1;
+    output.idle_connection_timeout = preset.idle_connection_timeout;
+    if let Some((init, max)) = preset.backoff {
+        output.backoff = BackoffConfig { init, max };
+    }
+}
+
+fn hosts(section: &Section<'_>, tls: bool) -> (Vec<Url>, Option<UserInfo>) {
+    let protocol = section.one_of("protocol", &[("http", "http"), ("https", "https")]);
+    let path = section.some_text("path").unwrap_or_default();
+    let defaults = Defaults {
+        scheme: protocol.unwrap_or(if tls { "https" } else { "http" }),
+        port: PORT,
+        path: &path,
+    };
+    let items = section
+        .field("hosts")
+        .and_then(|field| field.items())
+        .unwrap_or_default();
+    if items.is_empty() {
+        section.missing("hosts", "at least one, such as [\"http://localhost:9200\"]");
+    }
+    let mut hosts = Vec::new();
+    let mut user: Option<UserInfo> = None;
+    for item in items {
+        let parsed = item.parsed("a host such as localhost:9200 or a URL", |text| {
+            url_option::base_url(text, defaults)
+        });
+        let Some((url, own)) = parsed else { continue };
+        if let Some(own) = own {
+            if user.as_ref().is_some_and(|user| *user != own) {
+                item.problem("names another user or password than the host before it");
+            }
+            user = Some(own);
+        }
+        if hosts.contains(&url) {
+            item.problem("is in the list twice");
+        } else {
+            hosts.push(url);
+        }
+    }
+    (hosts, user)
+}
+
+fn credentials(section: &Section<'_>, user: Option<UserInfo>) -> (Option<String>, Option<Secret>) {
+    let username = section.some_text("username");
+    let password = section.some_secret("password");
+    let Some(user) = user else {
+        if username.is_none() && password.is_some() {
+            section.missing("username", "the user that the password belongs to");
+        }
+        return (username, password);
+    };
+    if username
+        .as_ref()
+        .is_some_and(|username| *username != user.username)
+    {
+        section.problem("username", "is another user than the one in the URL of hosts");
+    }
+    (Some(user.username), user.password.or(password))
+}
+
+fn api_key(section: &Section<'_>) -> Option<Secret> {
+    let key = section.some_secret("api_key")?;
+    if !key.expose().contains(':') {
+        section.problem(
+            "api_key",
+            "must be id:api_key, as Elasticsearch gave them and not in base64",
+        );
+    }
+    Some(key)
+}
+
+fn workers(section: &Section<'_>) -> usize {
+    let worker = section.alias("worker").and_then(|field| field.number(1..=256));
+    let workers = section.number("workers", 1..=256);
+    if worker.is_some() && workers.is_some() {
+        section.problem("worker", "is another name of workers: give one of them");
+    }
+    workers.or(worker).unwrap_or(1)
+}
+
+fn backoff(section: &Section<'_>) -> BackoffConfig {
+    section.section("backoff", |backoff| {
+        let init = backoff.positive_duration("init", SECOND);
+        let max = backoff.positive_duration("max", 60 * SECOND);
+        if init > max {
+            let [init, max] = [init, max].map(super::duration::show);
+            backoff.problem("init", format!("must not be longer than max: {init} > {max}"));
+        }
+        BackoffConfig { init, max }
+    })
+}
+
+fn non_indexable(policy: &Section<'_>, paths: &Paths) -> NonIndexable {
+    let mut chosen = Vec::new();
+    if policy.entry("drop").is_some() {
+        chosen.push(NonIndexable::Drop);
+    }
+    let index = policy.section("dead_letter_index", |section| given(section, "index"));
+    chosen.extend(index.map(NonIndexable::DeadLetterIndex));
+    let path = policy.section("dead_letter_file", |section| given(section, "path"));
+    chosen.extend(path.map(|path| NonIndexable::DeadLetterFile(paths.data.join(path))));
+    if chosen.len() > 1 {
+        policy.problem("", "choose one of drop, dead_letter_index and dead_letter_file");
+    }
+    chosen.pop().unwrap_or(NonIndexable::Drop)
+}
+
+/// The one key of a policy's section: must be there if the section is, an empty one counts as no section.
+fn given(section: &Section<'_>, key: &'static str) -> Option<String> {
+    if section.is_present() && section.field(key).is_none() {
+        section.missing(key, "where refused documents go");
+    }
+    section.some_text(key)
+}
+
+/// Options of Beats that this output does not have, or no longer.
+fn foreign(section: &Section<'_>) {
+    section.without_effect("escape_html", "nothing is escaped that JSON does not ask for");
+    section.without_effect("allow_older_versions", "every version is talked to");
+    section.without_effect("save_topology", "there is no topology");
+    section.without_effect("topology_expire", "there is no topology");
+    section.without_effect("template", "it is setup.template now");
+    section.not_in_this_version("kerberos", ": use username and password or api_key");
+    section.not_in_this_version("proxy_headers", "");
+}
