@@ -13,3 +13,4 @@ pub mod pipeline;
 pub mod retry;
 pub mod status;
 pub mod telemetry;
+pub mod tls;
