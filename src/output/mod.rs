@@ -5,10 +5,27 @@
 //! never retries a batch by itself and never acknowledges: it reports one [`Outcome`] per event, in order, and
 //! the publisher (`pipeline::publish`) decides.
 
+pub mod condition;
+mod console;
+mod document;
+mod durable;
+mod file;
+pub mod format;
+pub mod rotation;
+#[cfg(test)]
+mod samples;
+pub mod selector;
+mod writer;
+
 use std::time::Duration;
+
+pub use console::Console;
+pub use file::FileSink;
+use format::FormatError;
 
 use crate::election::Permit;
 use crate::event::Event;
+use crate::tls::TlsError;
 
 /// What became of one event of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +111,35 @@ pub enum SinkError {
     /// The disk or pipe written to failed.
     #[error("{0}")]
     Io(String),
+}
+
+/// An output whose settings cannot be used. The text begins with the setting's full path.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A format string cannot be read.
+    #[error("{key}: {error}")]
+    Format {
+        /// The setting.
+        key: String,
+        /// Where and why.
+        error: FormatError,
+    },
+    /// The TLS settings cannot be used.
+    #[error("{section}.{error}")]
+    Tls {
+        /// The path of the section that holds `ssl`.
+        section: &'static str,
+        /// Which of them, and why.
+        error: TlsError,
+    },
+    /// Anything else.
+    #[error("{key}: {problem}")]
+    Setting {
+        /// The setting.
+        key: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
 }
 
 /// One connection to an output. Several of one output may run side by side.
