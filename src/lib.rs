@@ -1,10 +1,14 @@
 //! ecsbeat collects metrics, events and billing of Dell EMC ECS / ObjectScale object stores and ships them to
 //! the Elastic Stack.
 //!
-//! The modules, in reading order: [`config`] is what the user asked for, [`election`] who may work,
-//! [`output`] where events go, [`pipeline`] how they get there without loss, [`event`] what they are.
+//! The modules, in reading order: [`config`] is what the user asked for, [`election`] who may work, [`schedule`]
+//! when to poll, [`collect`] whom to ask, [`ecs`] how, [`decode`] and [`transform`] what the answers mean,
+//! [`document`] and [`event`] what they become, [`pipeline`] how that gets to an [`output`] without loss,
+//! [`checkpoint`] how far it got, [`http`] and [`telemetry`] what is told about it. [`app`] puts them together.
 
+pub mod app;
 pub mod checkpoint;
+pub mod cli;
 pub mod clock;
 pub mod collect;
 pub mod config;
@@ -13,6 +17,7 @@ pub mod document;
 pub mod ecs;
 pub mod election;
 pub mod event;
+pub mod http;
 pub mod output;
 pub mod pipeline;
 pub mod retry;
@@ -21,3 +26,4 @@ pub mod status;
 pub mod telemetry;
 pub mod tls;
 pub mod transform;
+pub mod version;

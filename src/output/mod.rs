@@ -5,10 +5,32 @@
 //! never retries a batch by itself and never acknowledges: it reports one [`Outcome`] per event, in order, and
 //! the publisher (`pipeline::publish`) decides.
 
+pub mod condition;
+mod console;
+mod document;
+mod durable;
+pub mod elasticsearch;
+mod file;
+pub mod format;
+pub mod rotation;
+#[cfg(test)]
+mod samples;
+pub mod selector;
+mod writer;
+
 use std::time::Duration;
 
+pub use console::Console;
+pub use elasticsearch::Elasticsearch;
+pub use file::FileSink;
+use format::FormatError;
+
+use crate::clock::Clock;
+use crate::config::{BackoffConfig, OutputConfig, Template};
 use crate::election::Permit;
 use crate::event::Event;
+use crate::telemetry::metrics::{Metrics, OutputLabels};
+use crate::tls::TlsError;
 
 /// What became of one event of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,6 +118,35 @@ pub enum SinkError {
     Io(String),
 }
 
+/// An output whose settings cannot be used. The text begins with the setting's full path.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A format string cannot be read.
+    #[error("{key}: {error}")]
+    Format {
+        /// The setting.
+        key: String,
+        /// Where and why.
+        error: FormatError,
+    },
+    /// The TLS settings cannot be used.
+    #[error("{section}.{error}")]
+    Tls {
+        /// The path of the section that holds `ssl`.
+        section: &'static str,
+        /// Which of them, and why.
+        error: TlsError,
+    },
+    /// Anything else.
+    #[error("{key}: {problem}")]
+    Setting {
+        /// The setting.
+        key: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+}
+
 /// One connection to an output. Several of one output may run side by side.
 pub trait Sink: Send {
     /// Reaches the output and sets it up (templates, files). Called before the first batch and again after
@@ -112,4 +163,191 @@ pub trait Sink: Send {
 
     /// Flushes and closes. Called once, in an orderly stop.
     fn close(&mut self) -> impl Future<Output = Result<(), SinkError>> + Send;
+}
+
+/// One connection to the configured output, with what the publisher needs to know about it.
+#[derive(Debug)]
+pub struct Output {
+    kind: Kind,
+    bulk_max_size: usize,
+    max_retries: Option<u32>,
+    backoff: BackoffConfig,
+    request_timeout: Duration,
+}
+
+/// The closed set of outputs.
+#[derive(Debug)]
+enum Kind {
+    Console(Console),
+    File(FileSink),
+    Elasticsearch(Box<Elasticsearch>),
+}
+
+/// Pauses of the outputs that have no setting for it.
+const BACKOFF: BackoffConfig = BackoffConfig {
+    init: Duration::from_secs(1),
+    max: Duration::from_secs(60),
+};
+
+/// The longest a write to a file or the console takes.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The connections of one configured output: one for each worker and host. Nothing is reached yet.
+///
+/// Of `metrics` only `output_write_bytes` is counted by the outputs; all the rest is the publisher's, who knows
+/// the outcomes.
+pub fn build(
+    config: &OutputConfig,
+    template: &Template,
+    metrics: &Metrics,
+    clock: &Clock,
+) -> Result<Vec<Output>, BuildError> {
+    let written = |output| {
+        metrics
+            .output_write_bytes
+            .get_or_create(&OutputLabels { output })
+            .clone()
+    };
+    let local = |kind, bulk_max_size| Output {
+        kind,
+        bulk_max_size,
+        max_retries: None,
+        backoff: BACKOFF,
+        request_timeout: WRITE_TIMEOUT,
+    };
+    match config {
+        OutputConfig::Console(config) => {
+            let console = Console::new(config, written("console"))?;
+            Ok(vec![local(Kind::Console(console), config.bulk_max_size)])
+        }
+        OutputConfig::File(config) => {
+            let file = FileSink::new(config, clock.clone(), written("file"))?;
+            Ok(vec![local(Kind::File(file), 0)])
+        }
+        OutputConfig::Elasticsearch(config) => {
+            let sinks = Elasticsearch::new(config, template, &written("elasticsearch"))?;
+            let output = |sink| Output {
+                kind: Kind::Elasticsearch(Box::new(sink)),
+                bulk_max_size: config.bulk_max_size,
+                max_retries: config.max_retries,
+                backoff: config.backoff,
+                request_timeout: config.timeout,
+            };
+            Ok(sinks.into_iter().map(output).collect())
+        }
+    }
+}
+
+impl Output {
+    /// `console`, `file` or `elasticsearch`: the label in metrics.
+    pub fn name(&self) -> &'static str {
+        match self.kind {
+            Kind::Console(_) => "console",
+            Kind::File(_) => "file",
+            Kind::Elasticsearch(_) => "elasticsearch",
+        }
+    }
+
+    /// Most events in one batch; 0 = no limit.
+    pub fn bulk_max_size(&self) -> usize {
+        self.bulk_max_size
+    }
+
+    /// Times a failed event is sent again; `None` = for ever.
+    pub fn max_retries(&self) -> Option<u32> {
+        self.max_retries
+    }
+
+    /// Pauses between failed tries.
+    pub fn backoff(&self) -> BackoffConfig {
+        self.backoff
+    }
+
+    /// The longest one send takes: the budget to ask a permit for.
+    pub fn request_timeout(&self) -> Duration {
+        self.request_timeout
+    }
+}
+
+impl Sink for Output {
+    async fn connect(&mut self, permit: &Permit) -> Result<(), SinkError> {
+        match &mut self.kind {
+            Kind::Console(sink) => sink.connect(permit).await,
+            Kind::File(sink) => sink.connect(permit).await,
+            Kind::Elasticsearch(sink) => sink.connect(permit).await,
+        }
+    }
+
+    async fn publish(&mut self, permit: &Permit, batch: &[Event]) -> Result<Vec<Outcome>, SinkError> {
+        match &mut self.kind {
+            Kind::Console(sink) => sink.publish(permit, batch).await,
+            Kind::File(sink) => sink.publish(permit, batch).await,
+            Kind::Elasticsearch(sink) => sink.publish(permit, batch).await,
+        }
+    }
+
+    async fn close(&mut self) -> Result<(), SinkError> {
+        match &mut self.kind {
+            Kind::Console(sink) => sink.close().await,
+            Kind::File(sink) => sink.close().await,
+            Kind::Elasticsearch(sink) => sink.close().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::config::{ConsoleOutput, FileOutput};
+    use crate::output::samples::{event, permit};
+
+    #[tokio::test]
+    async fn a_built_output_works_and_counts_the_bytes_it_writes() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = OutputConfig::File(FileOutput {
+            path: directory.path().to_str().unwrap().to_owned(),
+            filename: "ecsbeat".to_owned(),
+            rotate_every_kb: 10_240,
+            number_of_files: 7,
+            permissions: 0o600,
+            rotate_on_startup: true,
+            pretty: false,
+        });
+        let template = Template {
+            enabled: false,
+            name: String::new(),
+            pattern: String::new(),
+            data_stream: false,
+            priority: 0,
+            overwrite: false,
+            settings: BTreeMap::new(),
+        };
+        let metrics = Metrics::new();
+        let clock = Clock::simulated("2026-03-02T10:00:00Z".parse().unwrap());
+        let mut outputs = build(&file, &template, &metrics, &clock).unwrap();
+        assert_eq!(outputs.len(), 1);
+        let output = &mut outputs[0];
+        assert_eq!((output.name(), output.bulk_max_size()), ("file", 0));
+        assert_eq!(output.max_retries(), None);
+        let permit = permit(output.request_timeout());
+        output.connect(&permit).await.unwrap();
+        let outcomes = output.publish(&permit, &[event("{}")]).await.unwrap();
+        assert_eq!(outcomes, [Outcome::Acked]);
+        output.close().await.unwrap();
+        let text = std::fs::read_to_string(directory.path().join("ecsbeat-20260302.ndjson")).unwrap();
+        assert_eq!(text, "{}\n");
+        let series = metrics.prometheus().unwrap();
+        assert!(
+            series.contains("ecsbeat_output_write_bytes_total{output=\"file\"} 3"),
+            "{series}"
+        );
+        let console = OutputConfig::Console(ConsoleOutput {
+            pretty: false,
+            bulk_max_size: 2048,
+        });
+        let outputs = build(&console, &template, &metrics, &clock).unwrap();
+        assert_eq!((outputs[0].name(), outputs[0].bulk_max_size()), ("console", 2048));
+    }
 }

@@ -1,0 +1,261 @@
+//! The console output: one document per line on standard output.
+//!
+//! Owns `output.console`. Logs never go there. Whoever reads the pipe must find whole documents only, so one that
+//! was written in part is finished before anything else.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use prometheus_client::metrics::counter::Counter;
+
+use super::file::partly;
+use super::writer::{Interrupted, Records, Target, Writer, stopped};
+use super::{BuildError, Outcome, Sink, SinkError};
+use crate::config::ConsoleOutput;
+use crate::election::Permit;
+use crate::event::Event;
+
+/// Bytes handed to the system at once; between them the write can be stopped.
+const CHUNK: usize = 64 * 1024;
+
+/// Standard output.
+#[derive(Debug)]
+pub struct Console {
+    writer: Writer,
+    pretty: bool,
+    written: Counter,
+}
+
+/// A stream that cannot be taken back.
+struct Stream<W> {
+    out: W,
+    /// The rest of a document that was written in part.
+    rest: Vec<u8>,
+}
+
+impl Console {
+    /// The process's standard output; `written` counts bytes.
+    pub fn new(config: &ConsoleOutput, written: Counter) -> Result<Self, BuildError> {
+        // Rust's own handle holds back a line that failed, and then nobody knows what was written.
+        let out = io::stdout()
+            .as_fd()
+            .try_clone_to_owned()
+            .map_err(|error| BuildError::Setting {
+                key: "output.console".to_owned(),
+                problem: format!("standard output cannot be used: {error}"),
+            })?;
+        Self::on(File::from(out), config, written)
+    }
+
+    fn on(
+        out: impl Write + Send + 'static,
+        config: &ConsoleOutput,
+        written: Counter,
+    ) -> Result<Self, BuildError> {
+        let stream = Stream {
+            out,
+            rest: Vec::new(),
+        };
+        let writer = Writer::start("output-console", stream).map_err(|error| BuildError::Setting {
+            key: "output.console".to_owned(),
+            problem: format!("no thread for it: {error}"),
+        })?;
+        Ok(Self {
+            writer,
+            pretty: config.pretty,
+            written,
+        })
+    }
+}
+
+impl Sink for Console {
+    async fn connect(&mut self, _: &Permit) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    async fn publish(&mut self, permit: &Permit, batch: &[Event]) -> Result<Vec<Outcome>, SinkError> {
+        let records = Records::of(batch, self.pretty);
+        let bytes = records.bytes.len() as u64;
+        match self.writer.append(records, permit.budget()).await {
+            Ok(()) => {
+                self.written.inc_by(bytes);
+                Ok(vec![Outcome::Acked; batch.len()])
+            }
+            Err(mut interrupted) => {
+                let error = format!("cannot write to standard output: {}", interrupted.error);
+                interrupted.error = io::Error::new(interrupted.error.kind(), error);
+                partly(batch.len(), &interrupted)
+            }
+        }
+    }
+
+    async fn close(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
+impl<W: Write + Send + 'static> Target for Stream<W> {
+    fn open(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn append(&mut self, records: &Records, stop: &AtomicBool) -> Result<(), Interrupted> {
+        while !self.rest.is_empty() {
+            match self.out.write(&self.rest) {
+                Ok(count) => drop(self.rest.drain(..count)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Interrupted { written: 0, error }),
+            }
+        }
+        let mut position = 0;
+        while position < records.bytes.len() {
+            let until = records.bytes.len().min(position + CHUNK);
+            let failed = if stop.load(Ordering::Relaxed) {
+                stopped(0).error
+            } else {
+                match self.out.write(&records.bytes[position..until]) {
+                    Ok(0) => io::ErrorKind::WriteZero.into(),
+                    Ok(count) => {
+                        position += count;
+                        continue;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(error) => error,
+                }
+            };
+            let written = records.ends.partition_point(|&end| end <= position);
+            if position > records.start(written) {
+                self.rest
+                    .extend_from_slice(&records.bytes[position..records.ends[written]]);
+            }
+            return Err(Interrupted {
+                written,
+                error: failed,
+            });
+        }
+        self.out
+            .flush()
+            .map_err(|error| Interrupted { written: 0, error })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::output::RetryReason;
+    use crate::output::samples::{event, permit};
+
+    const CONFIG: ConsoleOutput = ConsoleOutput {
+        pretty: false,
+        bulk_max_size: 0,
+    };
+
+    #[tokio::test]
+    async fn writes_a_line_for_each_event() {
+        let (mut reader, pipe) = io::pipe().unwrap();
+        let written = Counter::default();
+        let mut console = Console::on(pipe, &CONFIG, written.clone()).unwrap();
+        let permit = permit(Duration::from_secs(10));
+        console.connect(&permit).await.unwrap();
+        let batch = [event(r#"{"a":1}"#), event("{\"b\":\n2}")];
+        let outcomes = console.publish(&permit, &batch).await.unwrap();
+        assert_eq!(outcomes, [Outcome::Acked, Outcome::Acked]);
+        console.close().await.unwrap();
+        drop(console);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "{\"a\":1}\n{\"b\": 2}\n");
+        assert_eq!(written.get(), text.len() as u64);
+    }
+
+    #[tokio::test]
+    async fn pretty_is_indented() {
+        let (mut reader, pipe) = io::pipe().unwrap();
+        let config = ConsoleOutput {
+            pretty: true,
+            ..CONFIG
+        };
+        let mut console = Console::on(pipe, &config, Counter::default()).unwrap();
+        let batch = [event(r#"{"a":1}"#), event("{}")];
+        console
+            .publish(&permit(Duration::from_secs(10)), &batch)
+            .await
+            .unwrap();
+        drop(console);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "{\n  \"a\": 1\n}\n{}\n");
+    }
+
+    #[tokio::test]
+    async fn a_closed_pipe_is_an_error_and_nothing_is_acknowledged() {
+        let (reader, pipe) = io::pipe().unwrap();
+        drop(reader);
+        let mut console = Console::on(pipe, &CONFIG, Counter::default()).unwrap();
+        let error = console
+            .publish(&permit(Duration::from_secs(10)), &[event("{}")])
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(&error, SinkError::Io(text) if text.contains("Broken pipe")),
+            "{error:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_pipe_that_nobody_reads_does_not_hold_the_sink_beyond_its_budget() {
+        let (_reader, pipe) = io::pipe().unwrap();
+        let mut console = Console::on(pipe, &CONFIG, Counter::default()).unwrap();
+        let batch: Vec<Event> = (0..40_000).map(|_| event(r#"{"a":"0123456789"}"#)).collect();
+        let error = console
+            .publish(&permit(Duration::from_millis(50)), &batch)
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(&error, SinkError::Io(text) if text.contains("not written within")),
+            "{error:?}"
+        );
+    }
+
+    /// Takes so many bytes and then fails, until it is allowed more.
+    struct Limited(Arc<Mutex<(usize, Vec<u8>)>>);
+
+    impl Write for Limited {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut state = self.0.lock().unwrap();
+            let count = bytes.len().min(state.0);
+            if count == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            state.0 -= count;
+            state.1.extend_from_slice(&bytes[..count]);
+            Ok(count)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_document_written_in_part_is_finished_first() {
+        let state = Arc::new(Mutex::new((11, Vec::new())));
+        let mut console = Console::on(Limited(Arc::clone(&state)), &CONFIG, Counter::default()).unwrap();
+        let permit = permit(Duration::from_secs(10));
+        let batch = [event(r#"{"a":1}"#), event(r#"{"b":2}"#), event(r#"{"c":3}"#)];
+        let retry = Outcome::Retry(RetryReason::Failed);
+        let outcomes = console.publish(&permit, &batch).await.unwrap();
+        assert_eq!(outcomes, [Outcome::Acked, retry.clone(), retry]);
+        console.publish(&permit, &batch[1..]).await.unwrap_err();
+        state.lock().unwrap().0 = 1000;
+        console.publish(&permit, &batch[1..]).await.unwrap();
+        let text = String::from_utf8(state.lock().unwrap().1.clone()).unwrap();
+        assert_eq!(text, "{\"a\":1}\n{\"b\":2}\n{\"b\":2}\n{\"c\":3}\n");
+    }
+}

@@ -1,0 +1,226 @@
+//! The Elasticsearch output, which serves OpenSearch as well.
+//!
+//! Owns `output.elasticsearch`: which host a connection uses, and what becomes of each event of a bulk. Events are
+//! created under their own id, so that one sent twice is stored once. An event counts as accepted only when the
+//! answer says so for its id; whatever is unclear is sent again. Nothing of an event's content goes to the log.
+
+mod answer;
+mod bulk;
+mod client;
+mod dead_letter;
+mod publish;
+mod setup;
+mod template;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+use tokio::time::Instant;
+
+use super::format::Format;
+use super::selector::Selector;
+use super::writer::Writer;
+use super::{BuildError, Outcome, Sink, SinkError};
+use crate::config::{ElasticsearchOutput, NonIndexable, Template};
+use crate::election::Permit;
+use crate::event::Event;
+use client::Client;
+pub use template::index_template;
+
+/// What is asked back of a bulk: enough to tell each event's fate by its id.
+const FILTER: &str = "errors,items.*._id,items.*.status,items.*.error.type,items.*.error.reason,\
+                      items.*.error.caused_by.type,items.*.error.caused_by.reason";
+
+/// One worker's connection.
+pub struct Elasticsearch {
+    shared: Arc<Shared>,
+    host: Host,
+}
+
+/// Parameters and headers may hold secrets: they are not shown.
+impl fmt::Debug for Elasticsearch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Elasticsearch")
+            .field("host", &self.shared.client.name(self.host()))
+            .finish_non_exhaustive()
+    }
+}
+
+/// Which host a connection uses.
+enum Host {
+    /// Each connection its own, the next one after a failure.
+    Own(usize),
+    /// All connections the same, another one at random after a failure.
+    Common(Arc<AtomicUsize>),
+}
+
+/// What the connections of one output have in common.
+struct Shared {
+    client: Client,
+    index: Selector,
+    pipeline: Selector,
+    parameters: Vec<(String, String)>,
+    compression_level: u32,
+    timeout: Duration,
+    dead_letters: DeadLetters,
+    template: Option<setup::Loadable>,
+    /// The template of that name is to be replaced, which is done once.
+    overwrite: AtomicBool,
+    written: Counter,
+}
+
+/// Where refused events go.
+enum DeadLetters {
+    Dropped,
+    Index(Format),
+    File(Writer),
+}
+
+/// The end of the time a send may take.
+#[derive(Debug, Clone, Copy)]
+struct Deadline(Instant);
+
+impl Deadline {
+    fn remaining(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+}
+
+impl Elasticsearch {
+    /// `workers` connections for each host; `written` counts bytes.
+    pub fn new(
+        config: &ElasticsearchOutput,
+        template: &Template,
+        written: &Counter,
+    ) -> Result<Vec<Self>, BuildError> {
+        let key = |name: &str| format!("output.elasticsearch.{name}");
+        let dead_letters = match &config.non_indexable {
+            NonIndexable::Drop => DeadLetters::Dropped,
+            NonIndexable::DeadLetterIndex(index) => {
+                DeadLetters::Index(Format::parse(index).map_err(|error| BuildError::Format {
+                    key: key("non_indexable_policy.dead_letter_index.index"),
+                    error,
+                })?)
+            }
+            NonIndexable::DeadLetterFile(path) => DeadLetters::File(
+                Writer::start("output-dead-letter", dead_letter::LetterFile::new(path.clone())).map_err(
+                    |error| BuildError::Setting {
+                        key: key("non_indexable_policy.dead_letter_file"),
+                        problem: format!("no thread for it: {error}"),
+                    },
+                )?,
+            ),
+        };
+        let mut parameters = vec![("filter_path".to_owned(), FILTER.to_owned())];
+        parameters.extend(config.parameters.iter().cloned());
+        let shared = Arc::new(Shared {
+            client: Client::new(config)?,
+            index: Selector::new(
+                (&key("indices"), &config.indices),
+                (&key("index"), Some(&config.index)),
+            )?
+            .lower_case(),
+            pipeline: Selector::new(
+                (&key("pipelines"), &config.pipelines),
+                (&key("pipeline"), config.pipeline.as_deref()),
+            )?
+            .lower_case(),
+            parameters,
+            compression_level: config.compression_level,
+            timeout: config.timeout,
+            dead_letters,
+            template: template.enabled.then(|| setup::Loadable {
+                name: template.name.clone(),
+                body: index_template(template),
+            }),
+            overwrite: AtomicBool::new(template.overwrite),
+            written: written.clone(),
+        });
+        let hosts = shared.client.hosts();
+        let common = Arc::new(AtomicUsize::new(fastrand::usize(..hosts)));
+        Ok((0..hosts * config.workers.max(1))
+            .map(|position| Self {
+                shared: Arc::clone(&shared),
+                host: if config.loadbalance {
+                    Host::Own(position % hosts)
+                } else {
+                    Host::Common(Arc::clone(&common))
+                },
+            })
+            .collect())
+    }
+
+    fn host(&self) -> usize {
+        match &self.host {
+            Host::Own(host) => *host,
+            Host::Common(host) => host.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Turns to another host, unless another connection has done so for all of them already.
+    fn leave(&mut self, failed: usize) {
+        let hosts = self.shared.client.hosts();
+        match &mut self.host {
+            Host::Own(host) => *host = (failed + 1) % hosts,
+            Host::Common(_) if hosts == 1 => {}
+            Host::Common(host) => {
+                let other = (failed + 1 + fastrand::usize(..hosts - 1)) % hosts;
+                let _ = host.compare_exchange(failed, other, Ordering::Relaxed, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn deadline(&self, permit: &Permit) -> Deadline {
+        Deadline(Instant::now() + self.shared.timeout.min(permit.budget()))
+    }
+}
+
+impl Sink for Elasticsearch {
+    async fn connect(&mut self, permit: &Permit) -> Result<(), SinkError> {
+        let (host, deadline) = (self.host(), self.deadline(permit));
+        let connected = self.shared.connect(host, deadline).await;
+        if connected.is_err() {
+            self.leave(host);
+        }
+        connected
+    }
+
+    async fn publish(&mut self, permit: &Permit, batch: &[Event]) -> Result<Vec<Outcome>, SinkError> {
+        let (host, deadline) = (self.host(), self.deadline(permit));
+        let published = self.shared.publish(host, batch, deadline).await;
+        // A batch that is too large, or a disk that takes no dead letter, is no fault of the host's.
+        if let Err(error) = &published
+            && !matches!(error, SinkError::TooLarge(_) | SinkError::Io(_))
+        {
+            self.leave(host);
+        }
+        published
+    }
+
+    async fn close(&mut self) -> Result<(), SinkError> {
+        // Nothing is held back: what was published is acknowledged or will be sent again.
+        Ok(())
+    }
+}
+
+impl Shared {
+    async fn connect(&self, host: usize, deadline: Deadline) -> Result<(), SinkError> {
+        setup::greet(&self.client, host, deadline).await?;
+        if let Some(template) = &self.template {
+            let overwrite = self.overwrite.load(Ordering::Relaxed);
+            setup::load_template(&self.client, host, template, overwrite, deadline).await?;
+            self.overwrite.store(false, Ordering::Relaxed);
+        }
+        if let DeadLetters::File(file) = &self.dead_letters {
+            file.open(deadline.remaining())
+                .await
+                .map_err(|error| SinkError::Io(error.to_string()))?;
+        }
+        Ok(())
+    }
+}

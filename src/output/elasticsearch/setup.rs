@@ -1,0 +1,123 @@
+//! What happens on connecting, before the first event.
+//!
+//! Owns the check of the server's version and the loading of the index template. There is no product check:
+//! OpenSearch is as welcome as Elasticsearch. Indices and data streams are never created here; the first event
+//! does that, through the template.
+
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::super::SinkError;
+use super::Deadline;
+use super::client::{Body, Client, Request};
+
+/// Oldest Elasticsearch with composable index templates.
+const OLDEST: (u32, u32) = (7, 8);
+
+/// An index template ready to be loaded.
+pub(super) struct Loadable {
+    pub(super) name: String,
+    pub(super) body: Value,
+}
+
+#[derive(Deserialize)]
+struct Greeting {
+    version: Version,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    number: String,
+    distribution: Option<String>,
+}
+
+/// Asks the server what it is, and refuses one that cannot take our events.
+pub(super) async fn greet(client: &Client, host: usize, deadline: Deadline) -> Result<(), SinkError> {
+    let request = Request {
+        method: Method::GET,
+        path: &[],
+        query: &[],
+        body: None,
+    };
+    let answer = client.send(host, request, deadline.remaining()).await?;
+    match answer.status {
+        200..=299 => {}
+        // A user who may only write events may not ask for the version: then it shows when we write.
+        403 => return Ok(()),
+        _ => return Err(client.refusal(host, "connecting", &answer)),
+    }
+    let Ok(Greeting { version }) = serde_json::from_slice(&answer.body) else {
+        return Err(SinkError::Protocol(format!(
+            "{}: it answers, but not as Elasticsearch or OpenSearch do: check host, port and path in \
+             output.elasticsearch.hosts",
+            client.name(host)
+        )));
+    };
+    let is_opensearch = version.distribution.as_deref() == Some("opensearch");
+    if !is_opensearch && numbers(&version.number).is_some_and(|numbers| numbers < OLDEST) {
+        return Err(SinkError::Protocol(format!(
+            "{}: Elasticsearch {} is too old: {}.{} or later is needed",
+            client.name(host),
+            version.number,
+            OLDEST.0,
+            OLDEST.1
+        )));
+    }
+    Ok(())
+}
+
+/// Loads the template where there is none of its name, or where `overwrite` says so. Tells whether it did.
+pub(super) async fn load_template(
+    client: &Client,
+    host: usize,
+    template: &Loadable,
+    overwrite: bool,
+    deadline: Deadline,
+) -> Result<bool, SinkError> {
+    let path = ["_index_template", &template.name];
+    if !overwrite {
+        let request = Request {
+            method: Method::HEAD,
+            path: &path,
+            query: &[],
+            body: None,
+        };
+        let answer = client.send(host, request, deadline.remaining()).await?;
+        match answer.status {
+            200..=299 => return Ok(false),
+            404 => {}
+            403 => return Err(no_right(client, host)),
+            _ => return Err(client.refusal(host, "looking for the index template", &answer)),
+        }
+    }
+    let request = Request {
+        method: Method::PUT,
+        path: &path,
+        query: &[],
+        body: Some(Body {
+            bytes: template.body.to_string().into_bytes(),
+            kind: "application/json",
+            gzip: false,
+        }),
+    };
+    let answer = client.send(host, request, deadline.remaining()).await?;
+    match answer.status {
+        200..=299 => Ok(true),
+        403 => Err(no_right(client, host)),
+        _ => Err(client.refusal(host, "loading the index template", &answer)),
+    }
+}
+
+fn no_right(client: &Client, host: usize) -> SinkError {
+    SinkError::Denied(format!(
+        "{}: its user or API key may not manage index templates: grant manage_index_templates, or load the \
+         template once with `ecsbeat setup --index-management` and set setup.template.enabled: false",
+        client.name(host)
+    ))
+}
+
+fn numbers(version: &str) -> Option<(u32, u32)> {
+    let mut parts = version.split('.');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}

@@ -1,0 +1,231 @@
+//! The file output: one document per line.
+//!
+//! Owns `output.file`. An event is acknowledged when it is on disk. A full or failing disk drops nothing: the
+//! batch fails as a whole and is tried again, and the file holds every document once and whole.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+
+use prometheus_client::metrics::counter::Counter;
+
+use super::format::Format;
+use super::rotation::{RotatingFile, Rotation};
+use super::writer::{Interrupted, Records, Target, Writer};
+use super::{BuildError, Outcome, RetryReason, Sink, SinkError};
+use crate::clock::Clock;
+use crate::config::FileOutput;
+use crate::election::Permit;
+use crate::event::Event;
+
+/// A sequence of files.
+#[derive(Debug)]
+pub struct FileSink {
+    writer: Writer,
+    pretty: bool,
+    written: Counter,
+}
+
+impl FileSink {
+    /// Touches nothing yet; `written` counts bytes.
+    pub fn new(config: &FileOutput, clock: Clock, written: Counter) -> Result<Self, BuildError> {
+        let key = "output.file.path";
+        let path = Format::parse(&config.path)
+            .map_err(|error| BuildError::Format {
+                key: key.to_owned(),
+                error,
+            })?
+            .at(clock.now())
+            .ok_or_else(|| BuildError::Setting {
+                key: key.to_owned(),
+                problem:
+                    "holds a field; only a date such as %{+yyyy.MM.dd} can be used, as it is taken once at \
+                          start"
+                        .to_owned(),
+            })?;
+        let rotation = Rotation {
+            directory: PathBuf::from(path),
+            name: config.filename.clone(),
+            max_bytes: config.rotate_every_kb.saturating_mul(1024),
+            keep: config.number_of_files,
+            permissions: config.permissions,
+            rotate_on_startup: config.rotate_on_startup,
+            // Within an indented document a closing brace is never at the beginning of a line.
+            record_end: if config.pretty { b"\n}\n" } else { b"\n" },
+            sync: true,
+        };
+        let writer = Writer::start("output-file", RotatingFile::new(rotation, clock)).map_err(|error| {
+            BuildError::Setting {
+                key: "output.file".to_owned(),
+                problem: format!("no thread for it: {error}"),
+            }
+        })?;
+        Ok(Self {
+            writer,
+            pretty: config.pretty,
+            written,
+        })
+    }
+}
+
+impl Target for RotatingFile {
+    fn open(&mut self) -> io::Result<()> {
+        RotatingFile::open(self)
+    }
+
+    fn append(&mut self, records: &Records, stop: &AtomicBool) -> Result<(), Interrupted> {
+        RotatingFile::append(self, records, stop)
+    }
+}
+
+impl Sink for FileSink {
+    async fn connect(&mut self, permit: &Permit) -> Result<(), SinkError> {
+        self.writer
+            .open(permit.budget())
+            .await
+            .map_err(|error| SinkError::Io(error.to_string()))
+    }
+
+    async fn publish(&mut self, permit: &Permit, batch: &[Event]) -> Result<Vec<Outcome>, SinkError> {
+        let records = Records::of(batch, self.pretty);
+        let bytes = records.bytes.len() as u64;
+        match self.writer.append(records, permit.budget()).await {
+            Ok(()) => {
+                self.written.inc_by(bytes);
+                Ok(vec![Outcome::Acked; batch.len()])
+            }
+            Err(interrupted) => partly(batch.len(), &interrupted),
+        }
+    }
+
+    async fn close(&mut self) -> Result<(), SinkError> {
+        // Every acknowledged event is on disk already.
+        Ok(())
+    }
+}
+
+/// What became of a batch of `count` whose writing broke off. As long as some of it was written the rest is
+/// tried again at once; that try meets the error too and tells it.
+pub(super) fn partly(count: usize, interrupted: &Interrupted) -> Result<Vec<Outcome>, SinkError> {
+    if interrupted.written == 0 {
+        return Err(SinkError::Io(interrupted.error.to_string()));
+    }
+    let outcome = |position| {
+        if position < interrupted.written {
+            Outcome::Acked
+        } else {
+            Outcome::Retry(RetryReason::Failed)
+        }
+    };
+    Ok((0..count).map(outcome).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::output::samples::{event, permit};
+
+    fn config(path: &Path) -> FileOutput {
+        FileOutput {
+            path: path.to_str().unwrap().to_owned(),
+            filename: "ecsbeat".to_owned(),
+            rotate_every_kb: 1,
+            number_of_files: 7,
+            permissions: 0o600,
+            rotate_on_startup: true,
+            pretty: false,
+        }
+    }
+
+    fn sink(config: &FileOutput) -> FileSink {
+        let clock = Clock::simulated("2026-03-02T10:00:00Z".parse().unwrap());
+        FileSink::new(config, clock, Counter::default()).unwrap()
+    }
+
+    const LONG: Duration = Duration::from_secs(10);
+
+    #[tokio::test]
+    async fn writes_documents_and_rotates_by_size() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut sink = sink(&config(&directory.path().join("%{+yyyy}")));
+        sink.connect(&permit(LONG)).await.unwrap();
+        let document = format!(r#"{{"text":"{}"}}"#, "x".repeat(600));
+        for _ in 0..3 {
+            let outcomes = sink.publish(&permit(LONG), &[event(&document)]).await.unwrap();
+            assert_eq!(outcomes, [Outcome::Acked]);
+        }
+        sink.close().await.unwrap();
+        let read = |name| std::fs::read_to_string(directory.path().join("2026").join(name)).unwrap();
+        assert_eq!(read("ecsbeat-20260302.ndjson"), format!("{document}\n"));
+        assert_eq!(read("ecsbeat-20260302-1.ndjson"), format!("{document}\n"));
+        assert_eq!(read("ecsbeat-20260302-2.ndjson"), format!("{document}\n"));
+        assert_eq!(sink.written.get(), 3 * 612);
+    }
+
+    #[tokio::test]
+    async fn pretty_documents_are_told_apart_after_a_crash() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = FileOutput {
+            pretty: true,
+            rotate_on_startup: false,
+            ..config(directory.path())
+        };
+        let path = directory.path().join("ecsbeat-20260302.ndjson");
+        std::fs::write(&path, "{\n  \"a\": {\n    \"b\": 1\n  }\n}\n{\n  \"c\": {\n  }\n").unwrap();
+        let mut sink = sink(&config);
+        sink.publish(&permit(LONG), &[event(r#"{"d":1}"#)]).await.unwrap();
+        assert_eq!(
+            std::fs::read_to_string(path).unwrap(),
+            "{\n  \"a\": {\n    \"b\": 1\n  }\n}\n{\n  \"d\": 1\n}\n"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_disk_without_room_is_an_error_of_the_whole_batch() {
+        let directory = tempfile::tempdir().unwrap();
+        // The next file's name leads to a device that is always full.
+        std::os::unix::fs::symlink("/dev/full", directory.path().join("ecsbeat-20260302.ndjson")).unwrap();
+        let config = FileOutput {
+            rotate_on_startup: false,
+            ..config(directory.path())
+        };
+        let mut sink = sink(&config);
+        for _ in 0..2 {
+            let error = sink.publish(&permit(LONG), &[event("{}")]).await.unwrap_err();
+            assert!(
+                matches!(&error, SinkError::Io(text) if text.contains("No space left") && text.contains("ecsbeat-20260302.ndjson")),
+                "{error:?}"
+            );
+        }
+        std::fs::remove_file(directory.path().join("ecsbeat-20260302.ndjson")).unwrap();
+        let outcomes = sink.publish(&permit(LONG), &[event("{}")]).await.unwrap();
+        assert_eq!(outcomes, [Outcome::Acked]);
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_cannot_be_made_is_told_by_connect() {
+        let directory = tempfile::tempdir().unwrap();
+        let taken = directory.path().join("taken");
+        std::fs::write(&taken, "").unwrap();
+        let mut sink = sink(&config(&taken.join("below")));
+        let error = sink.connect(&permit(LONG)).await.unwrap_err();
+        assert!(
+            matches!(&error, SinkError::Io(text) if text.contains("taken/below")),
+            "{error:?}"
+        );
+    }
+
+    #[test]
+    fn a_field_in_the_path_is_refused() {
+        let error = FileSink::new(
+            &config(Path::new("/x/%{[a]}")),
+            Clock::system(),
+            Counter::default(),
+        )
+        .unwrap_err();
+        assert!(error.to_string().starts_with("output.file.path: "), "{error}");
+    }
+}

@@ -1,0 +1,30 @@
+//! Events and permits for this folder's tests.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::election::{Permit, solo};
+use crate::event::{Event, EventId};
+use crate::pipeline::ack::Ack;
+
+/// An event with this document; its id is made of the document.
+pub(super) fn event(document: &str) -> Event {
+    event_at("2026-03-02T10:41:00Z", document)
+}
+
+/// An event of this time.
+pub(super) fn event_at(time: &str, document: &str) -> Event {
+    Event {
+        id: EventId::of([document.as_bytes()]),
+        timestamp: time.parse().unwrap(),
+        kind: Arc::from("sample"),
+        body: document.as_bytes().into(),
+        ack: Ack::none(),
+    }
+}
+
+/// A permit for this long.
+pub(super) fn permit(budget: Duration) -> Permit {
+    let tenure = solo("test", tokio_util::sync::CancellationToken::new());
+    tenure.permit(budget).unwrap()
+}

@@ -1,0 +1,237 @@
+//! Writing that may block, on a thread of its own.
+//!
+//! Owns the hand-over from a sink to its file or pipe. A write to a full pipe or a hanging disk can take for ever
+//! and nothing can interrupt it, so it must never happen on the runtime, and the thread is never waited for: the
+//! process ends without it. When the sink's future is let go of, the rest of the batch is not written any more.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::document::{indent, single_line};
+use crate::event::Event;
+
+/// Documents ready to be written, each with its line break.
+#[derive(Debug, Default)]
+pub(super) struct Records {
+    pub(super) bytes: Vec<u8>,
+    /// Where each document ends.
+    pub(super) ends: Vec<usize>,
+}
+
+/// A write that broke off.
+#[derive(Debug)]
+pub(super) struct Interrupted {
+    /// Documents that are safely there.
+    pub(super) written: usize,
+    pub(super) error: io::Error,
+}
+
+/// What is written to. Its methods block.
+pub(super) trait Target: Send + 'static {
+    /// Makes it ready, also after an error.
+    fn open(&mut self) -> io::Result<()>;
+
+    /// Writes the records as far as possible. Begins nothing more once `stop` is set.
+    fn append(&mut self, records: &Records, stop: &AtomicBool) -> Result<(), Interrupted>;
+}
+
+/// The thread's address. The thread ends when this is dropped and its work is done.
+#[derive(Debug)]
+pub(super) struct Writer {
+    jobs: mpsc::Sender<Job>,
+}
+
+#[derive(Debug)]
+struct Job {
+    work: Work,
+    stop: Arc<AtomicBool>,
+    answer: oneshot::Sender<Result<(), Interrupted>>,
+}
+
+#[derive(Debug)]
+enum Work {
+    Open,
+    Append(Records),
+}
+
+impl Records {
+    /// The documents of `batch`, each on a line of its own or, when `pretty`, indented.
+    pub(super) fn of(batch: &[Event], pretty: bool) -> Self {
+        let mut records = Self::default();
+        for event in batch {
+            if pretty {
+                indent(&mut records.bytes, &event.body);
+            } else {
+                records.bytes.extend_from_slice(&single_line(&event.body));
+            }
+            records.end();
+        }
+        records
+    }
+
+    /// Ends a document whose bytes were appended.
+    pub(super) fn end(&mut self) {
+        self.bytes.push(b'\n');
+        self.ends.push(self.bytes.len());
+    }
+
+    /// The bytes of documents `from..until`.
+    pub(super) fn slice(&self, from: usize, until: usize) -> &[u8] {
+        &self.bytes[self.start(from)..self.start(until)]
+    }
+
+    /// Where document `position` begins.
+    pub(super) fn start(&self, position: usize) -> usize {
+        match position.checked_sub(1) {
+            Some(before) => self.ends[before],
+            None => 0,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+}
+
+impl Writer {
+    /// Starts the thread.
+    pub(super) fn start(name: &str, mut target: impl Target) -> io::Result<Self> {
+        let (jobs, queue) = mpsc::channel::<Job>();
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            for job in queue {
+                let result = if job.stop.load(Ordering::Relaxed) {
+                    Err(stopped(0))
+                } else {
+                    match &job.work {
+                        Work::Open => target.open().map_err(|error| Interrupted { written: 0, error }),
+                        Work::Append(records) => target.append(records, &job.stop),
+                    }
+                };
+                // Nobody may be left to hear it.
+                let _ = job.answer.send(result);
+            }
+        })?;
+        Ok(Self { jobs })
+    }
+
+    /// Makes the target ready.
+    pub(super) async fn open(&self, budget: Duration) -> io::Result<()> {
+        self.ask(Work::Open, budget)
+            .await
+            .map_err(|interrupted| interrupted.error)
+    }
+
+    /// Writes `records`. Dropping the future stops the writing after the document at hand.
+    pub(super) async fn append(&self, records: Records, budget: Duration) -> Result<(), Interrupted> {
+        self.ask(Work::Append(records), budget).await
+    }
+
+    async fn ask(&self, work: Work, budget: Duration) -> Result<(), Interrupted> {
+        let lost = || Interrupted {
+            written: 0,
+            error: io::Error::other("the writing thread has ended"),
+        };
+        let stop = Arc::new(AtomicBool::new(false));
+        let (answer, result) = oneshot::channel();
+        let _stop_when_dropped = StopWhenDropped(Arc::clone(&stop));
+        self.jobs.send(Job { work, stop, answer }).map_err(|_| lost())?;
+        match tokio::time::timeout(budget, result).await {
+            Ok(result) => result.unwrap_or_else(|_| Err(lost())),
+            Err(_) => Err(Interrupted {
+                written: 0,
+                error: io::Error::new(io::ErrorKind::TimedOut, format!("not written within {budget:?}")),
+            }),
+        }
+    }
+}
+
+/// The answer when a write was stopped after `written` documents.
+pub(super) fn stopped(written: usize) -> Interrupted {
+    Interrupted {
+        written,
+        error: io::Error::new(
+            io::ErrorKind::Interrupted,
+            "stopped before everything was written",
+        ),
+    }
+}
+
+struct StopWhenDropped(Arc<AtomicBool>);
+
+impl Drop for StopWhenDropped {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::output::samples::event;
+
+    /// Takes what is appended when `gate` lets it.
+    struct Gated {
+        gate: mpsc::Receiver<()>,
+        appended: Arc<Mutex<Vec<usize>>>,
+    }
+
+    impl Target for Gated {
+        fn open(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn append(&mut self, records: &Records, _: &AtomicBool) -> Result<(), Interrupted> {
+            self.gate.recv().unwrap();
+            self.appended.lock().unwrap().push(records.len());
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stuck_write_ends_with_the_budget_and_what_waits_behind_it_is_not_written() {
+        let (open_gate, gate) = mpsc::channel();
+        let appended = Arc::new(Mutex::new(Vec::new()));
+        let target = Gated {
+            gate,
+            appended: Arc::clone(&appended),
+        };
+        let writer = Writer::start("test", target).unwrap();
+        let batch = [event("{}"), event("{}")];
+        let short = Duration::from_millis(20);
+        for _ in 0..2 {
+            let error = writer
+                .append(Records::of(&batch, false), short)
+                .await
+                .unwrap_err();
+            assert_eq!((error.written, error.error.kind()), (0, io::ErrorKind::TimedOut));
+        }
+        open_gate.send(()).unwrap();
+        open_gate.send(()).unwrap();
+        let long = Duration::from_secs(10);
+        writer
+            .append(Records::of(&batch[..1], false), long)
+            .await
+            .unwrap();
+        assert_eq!(
+            *appended.lock().unwrap(),
+            [2, 1],
+            "the second batch was given up before its turn"
+        );
+    }
+
+    #[test]
+    fn records_know_where_each_document_is() {
+        let records = Records::of(&[event("{\"a\":1}"), event("{}")], false);
+        assert_eq!(records.bytes, b"{\"a\":1}\n{}\n");
+        assert_eq!(records.slice(0, 1), b"{\"a\":1}\n");
+        assert_eq!(records.slice(1, 2), b"{}\n");
+        assert_eq!(records.slice(1, 1), b"");
+    }
+}
