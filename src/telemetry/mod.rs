@@ -2,4 +2,9 @@
 //!
 //! Nothing here may carry an event's content or a secret.
 
+pub mod identity;
 pub mod metrics;
+pub mod process;
+pub mod repeat;
+pub mod series;
+pub mod tree;
