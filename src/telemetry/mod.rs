@@ -8,5 +8,6 @@ mod log_file;
 pub mod metrics;
 pub mod process;
 pub mod repeat;
+pub mod report;
 pub mod series;
 pub mod tree;
