@@ -27,6 +27,7 @@ mod leader;
 mod liveness;
 mod metrics;
 mod operate;
+pub mod probe;
 mod query;
 mod readiness;
 mod rules;
