@@ -5,6 +5,7 @@
 //! [`output`] where events go, [`pipeline`] how they get there without loss, [`event`] what they are, [`status`] and
 //! [`telemetry`] what the process tells about itself, [`http`] who asks for it.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod election;
