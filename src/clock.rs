@@ -3,6 +3,8 @@
 //! Owns [`Clock`], the only reader of the wall clock outside the outputs' file names. Intervals and time-outs
 //! use Tokio's clock instead, which tests pause; a test clock runs along with that one.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
@@ -47,11 +49,28 @@ impl Clock {
     }
 }
 
+/// Time since the machine started, sleep included (`CLOCK_BOOTTIME`): for deadlines that must also pass while
+/// the machine is suspended.
+pub fn since_boot() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    // Both parts are never negative for this clock.
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    let nanos = u32::try_from(now.tv_nsec).unwrap_or(0);
+    Duration::new(seconds, nanos)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+
+    #[test]
+    fn the_machine_started_before_now_and_time_goes_on() {
+        let first = since_boot();
+        std::thread::sleep(Duration::from_millis(2));
+        let second = since_boot();
+        assert!(first > Duration::ZERO);
+        assert!(second >= first + Duration::from_millis(2));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_simulated_clock_advances_with_tokio() {

@@ -6,7 +6,7 @@
 //! [`document`] and [`event`] what they become, [`pipeline`] how that gets to an [`output`] without loss,
 //! [`checkpoint`] how far it got, [`http`] and [`telemetry`] what is told about it. [`app`] puts them together.
 
-pub mod app;
+
 pub mod checkpoint;
 pub mod cli;
 pub mod clock;
@@ -17,6 +17,7 @@ pub mod document;
 pub mod ecs;
 pub mod election;
 pub mod event;
+pub mod heartbeat;
 pub mod http;
 pub mod output;
 pub mod pipeline;

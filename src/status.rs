@@ -96,10 +96,45 @@ pub struct OutputStatus {
     pub failing_since: Option<Timestamp>,
 }
 
+/// Who leads, as far as this instance knows. Stays at its default on a single node.
+#[derive(Debug, Clone, Default)]
+pub struct Leadership {
+    /// The term of the known leader.
+    pub term: u64,
+    /// The known leader, this instance included.
+    pub leader: Option<Leader>,
+    /// When this instance's own tenure ends, as time since boot ([`crate::clock::since_boot`]). `None` = it has
+    /// none.
+    pub deadline: Option<Duration>,
+    /// Whether etcd answered last time.
+    pub dcs_reachable: bool,
+    /// When etcd last answered.
+    pub dcs_last_seen: Option<Timestamp>,
+    /// Why this instance may not lead, a word out of a closed set (`nofailover`, `identity_mismatch`,
+    /// `schema_too_new`); `None` = it may.
+    pub barred: Option<&'static str>,
+    /// Nobody races for the lease while this is set.
+    pub paused: bool,
+    /// The configuration differs from the leader's.
+    pub config_mismatch: bool,
+}
+
+/// The instance that holds the lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leader {
+    /// Its `ha.instance`.
+    pub name: Arc<str>,
+    /// Where its HTTP endpoints answer.
+    pub address: Arc<str>,
+    /// Since when it leads.
+    pub since: Timestamp,
+}
+
 /// The snapshots.
 #[derive(Debug)]
 pub struct Status {
     state: ArcSwap<(State, Timestamp)>,
+    leadership: ArcSwap<Leadership>,
     units: ArcSwap<BTreeMap<UnitKey, Arc<ArcSwap<UnitStatus>>>>,
     outputs: ArcSwap<BTreeMap<&'static str, Arc<ArcSwap<OutputStatus>>>>,
 }
@@ -109,6 +144,7 @@ impl Status {
     pub fn new(now: Timestamp) -> Self {
         Self {
             state: ArcSwap::from_pointee((State::Starting, now)),
+            leadership: ArcSwap::default(),
             units: ArcSwap::default(),
             outputs: ArcSwap::default(),
         }
@@ -122,6 +158,16 @@ impl Status {
     /// Enters a state.
     pub fn enter(&self, state: State, now: Timestamp) {
         self.state.store(Arc::new((state, now)));
+    }
+
+    /// Who leads, as the election last told.
+    pub fn leadership(&self) -> Arc<Leadership> {
+        self.leadership.load_full()
+    }
+
+    /// The election tells anew.
+    pub fn tell_leadership(&self, leadership: Leadership) {
+        self.leadership.store(Arc::new(leadership));
     }
 
     /// The slot of a unit, made on first use. The caller keeps it and stores each new status into it.

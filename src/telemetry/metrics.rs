@@ -11,6 +11,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 /// Labels of one command of one VDC (`system` commands: the VDC that answered).
@@ -132,6 +133,8 @@ pub struct Metrics {
     pub output_up: Family<OutputLabels, Gauge>,
     /// 1 while this instance works.
     pub leader: Gauge,
+    /// The number of [`crate::status::State`], set when somebody asks.
+    pub state: Gauge,
 }
 
 impl Metrics {
@@ -215,6 +218,15 @@ impl Metrics {
         let output_up: Family<OutputLabels, Gauge> =
             register!("output_up", "1 while the output accepts batches");
         let leader: Gauge = register!("leader", "1 while this instance works");
+        let state: Gauge = register!(
+            "ha_state",
+            "0 starting, 1 standby, 2 candidate, 3 leader, 4 draining, 5 lost, 6 single, 7 stopped"
+        );
+        let build = Info::new([
+            ("version", crate::version::VERSION),
+            ("commit", crate::version::COMMIT),
+        ]);
+        registry.register("build", "Which build this is", build);
         Self {
             polls,
             poll_errors,
@@ -248,6 +260,7 @@ impl Metrics {
             output_write_errors,
             output_up,
             leader,
+            state,
             registry: Arc::new(registry),
         }
     }

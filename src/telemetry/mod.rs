@@ -2,4 +2,12 @@
 //!
 //! Nothing here may carry an event's content or a secret.
 
+pub mod identity;
+pub mod log;
+mod log_file;
 pub mod metrics;
+pub mod process;
+pub mod repeat;
+pub mod report;
+pub mod series;
+pub mod tree;

@@ -1,0 +1,196 @@
+//! What answers have in common.
+//!
+//! Owns the snapshot that an answer is made of ([`Snapshot`]), the fields that every health answer carries, and
+//! the way JSON goes out ([`Reply`]). No field is ever made of a setting: what is not put in here by name, a
+//! secret least of all, cannot get out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::Endpoints;
+use super::query::Query;
+use super::rules::Facts;
+use crate::clock;
+use crate::status::{Leadership, State, Status};
+
+/// One consistent view, taken when the answer is made.
+pub(super) struct Snapshot<'a> {
+    endpoints: &'a Endpoints,
+    pub(super) facts: Facts,
+    pub(super) now: Timestamp,
+    since: Timestamp,
+    leadership: Arc<Leadership>,
+}
+
+impl<'a> Snapshot<'a> {
+    pub(super) fn take(endpoints: &'a Endpoints) -> Self {
+        // State before leadership: the engine tells the deadline first and enters `leader` then, so that whoever
+        // sees the state sees a deadline at least as new. The deadline itself is held against the clock.
+        let (told, since) = endpoints.status.state();
+        let leadership = endpoints.status.leadership();
+        let ha_enabled = endpoints.identity.cluster.is_some();
+        let facts = Facts {
+            told,
+            ha_enabled,
+            lease_remaining: leadership
+                .deadline
+                .map(|deadline| deadline.saturating_sub(clock::since_boot())),
+            dcs_reachable: leadership.dcs_reachable,
+            barred: leadership.barred,
+            paused: leadership.paused,
+            output_down: output_down(&endpoints.status),
+            ecs_down: ecs_down(&endpoints.status),
+            heartbeat_age: endpoints.heartbeat.age(),
+            ttl: endpoints.ttl,
+        };
+        Self {
+            endpoints,
+            facts,
+            now: endpoints.clock.now(),
+            since,
+            leadership,
+        }
+    }
+
+    /// The fields of every health answer.
+    pub(super) fn common(&self, reasons: &[&'static str]) -> Map<String, Value> {
+        let identity = &self.endpoints.identity;
+        let state = self.facts.state();
+        let leads = self.facts.leads();
+        let leader = self.leader(state);
+        let drains_as_leader = state == State::Draining
+            && (!self.facts.ha_enabled
+                || self
+                    .leadership
+                    .leader
+                    .as_ref()
+                    .is_some_and(|leader| leader.name == identity.instance));
+        let role = if leads || drains_as_leader {
+            "leader"
+        } else {
+            "replica"
+        };
+        let dcs = self.facts.ha_enabled.then(|| {
+            json!({
+                "reachable": self.facts.dcs_reachable,
+                "last_seen": self.leadership.dcs_last_seen.map(Timestamp::as_second),
+            })
+        });
+        let mut body = Map::new();
+        let mut put = |key: &str, value: Value| {
+            body.insert(key.to_owned(), value);
+        };
+        put("instance", json!(&*identity.instance));
+        put("cluster", json!(identity.cluster.as_deref()));
+        put("state", json!(state.as_str()));
+        put("role", json!(role));
+        put("is_self", json!(leads));
+        put("ha_enabled", json!(self.facts.ha_enabled));
+        put("term", json!(self.leadership.term));
+        put("leader", leader);
+        put(
+            "lease_remaining_ms",
+            json!(self.facts.lease_remaining.map(millis)),
+        );
+        put("dcs", json!(dcs));
+        put("pause", json!(self.facts.paused));
+        put("config_mismatch", json!(self.leadership.config_mismatch));
+        put("reasons", json!(reasons));
+        put("version", json!(identity.version()));
+        body
+    }
+
+    /// The known leader and its address; a single node is its own.
+    fn leader(&self, state: State) -> Value {
+        let identity = &self.endpoints.identity;
+        match &self.leadership.leader {
+            Some(leader) => json!({
+                "name": &*leader.name,
+                "address": &*leader.address,
+                "since": leader.since.to_string(),
+            }),
+            None if state == State::Single => json!({
+                "name": &*identity.instance,
+                "address": &*identity.address,
+                "since": self.since.to_string(),
+            }),
+            None => Value::Null,
+        }
+    }
+}
+
+fn output_down(status: &Status) -> bool {
+    status
+        .outputs()
+        .iter()
+        .any(|(_, output)| output.up == Some(false))
+}
+
+/// Whether every command of some VDC fails. One command that fails says something about that command only.
+fn ecs_down(status: &Status) -> bool {
+    // Units come sorted, those of one VDC side by side.
+    let units = status.units();
+    units
+        .chunk_by(|(a, _), (b, _)| (&a.customer, &a.vdc) == (&b.customer, &b.vdc))
+        .any(|vdc| {
+            let mut polled = vdc.iter().filter(|(_, unit)| unit.last_tick.is_some()).peekable();
+            polled.peek().is_some() && polled.all(|(_, unit)| unit.last_error.is_some())
+        })
+}
+
+/// Whole milliseconds.
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A JSON answer.
+pub(super) struct Reply {
+    status: StatusCode,
+    body: Value,
+    pretty: bool,
+}
+
+impl Reply {
+    pub(super) fn new(status: StatusCode, body: impl Into<Value>, query: &Query) -> Self {
+        Self {
+            status,
+            body: body.into(),
+            pretty: query.pretty(),
+        }
+    }
+
+    /// An answer that only says what is wrong with the question.
+    pub(super) fn error(status: StatusCode, message: &str) -> Self {
+        Self {
+            status,
+            body: json!({"error": message}),
+            pretty: false,
+        }
+    }
+}
+
+impl IntoResponse for Reply {
+    fn into_response(self) -> Response {
+        let text = if self.pretty {
+            serde_json::to_string_pretty(&self.body).unwrap_or_default() + "\n"
+        } else {
+            self.body.to_string()
+        };
+        let mut response = Response::new(Body::from(text));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/json; charset=utf-8"),
+        );
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+}

@@ -1,0 +1,54 @@
+//! `/commands`: how each command of each VDC fares.
+//!
+//! Errors are shown as the engines stored them; what is secret never gets into a status.
+
+use axum::extract::State as Shared;
+use axum::http::StatusCode;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::Shared as Endpoints;
+use super::body::{Reply, Snapshot, millis};
+use super::query::Query;
+use crate::status::{UnitKey, UnitStatus};
+
+pub(super) async fn commands(Shared(endpoints): Shared<Endpoints>, query: Query) -> Reply {
+    let snapshot = Snapshot::take(&endpoints);
+    let commands: Vec<_> = endpoints
+        .status
+        .units()
+        .iter()
+        .map(|(key, unit)| describe(key, unit, snapshot.now))
+        .collect();
+    let body = json!({
+        "instance": &*endpoints.identity.instance,
+        "state": snapshot.facts.state().as_str(),
+        "commands": commands,
+    });
+    Reply::new(StatusCode::OK, body, &query)
+}
+
+fn describe(key: &UnitKey, unit: &UnitStatus, now: Timestamp) -> Value {
+    let time = |time: Option<Timestamp>| time.map(|time| time.to_string());
+    // How far delivery is behind the clock: to the checkpoint where there is one, else to the last success.
+    let lag = unit
+        .checkpoint
+        .or(unit.last_success)
+        .map(|done| now.as_millisecond().saturating_sub(done.as_millisecond()).max(0));
+    json!({
+        "customer": &*key.customer,
+        "vdc": &*key.vdc,
+        "command": &*key.command,
+        "interval_ms": millis(unit.interval),
+        "last_tick": time(unit.last_tick),
+        "last_success": time(unit.last_success),
+        "last_duration_ms": millis(unit.last_duration),
+        "last_events": unit.last_events,
+        "events": unit.events,
+        "checkpoint": time(unit.checkpoint),
+        "lag_ms": lag,
+        "last_error": unit.last_error,
+        "failures": unit.failures,
+        "missed_ticks": unit.missed_ticks,
+    })
+}

@@ -1,0 +1,24 @@
+//! `/metrics`: every series, in the text format of Prometheus (`OpenMetrics`).
+
+use axum::extract::State as Shared;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+
+use super::Shared as Endpoints;
+use super::body::{Reply, Snapshot};
+
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+pub(super) async fn metrics(Shared(endpoints): Shared<Endpoints>) -> Response {
+    let state = Snapshot::take(&endpoints).facts.state();
+    endpoints.source.metrics.state.set(state as i64);
+    match endpoints.source.metrics.prometheus() {
+        Ok(text) => ([(CONTENT_TYPE, OPENMETRICS)], text).into_response(),
+        Err(_) => Reply::error(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the metrics cannot be written as text",
+        )
+        .into_response(),
+    }
+}
