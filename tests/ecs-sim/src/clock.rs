@@ -54,13 +54,13 @@ impl Clock {
         let _ = self
             .frozen_ms
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |frozen| {
-                (frozen != RUNNING).then_some(frozen + ms)
+                (frozen != RUNNING).then(|| frozen.saturating_add(ms))
             });
     }
 
     /// Shows `seconds` from now on.
     pub(crate) fn set(&self, seconds: i64) {
-        self.advance_ms(seconds * 1000 - self.now_ms());
+        self.advance_ms(seconds.saturating_mul(1000).saturating_sub(self.now_ms()));
     }
 
     /// Stops the clock where it is.

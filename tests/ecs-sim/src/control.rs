@@ -230,7 +230,7 @@ impl Control {
             clock.set(seconds);
         }
         if let Some(seconds) = order.advance_secs {
-            clock.advance_ms(seconds * 1000);
+            clock.advance_ms(seconds.saturating_mul(1000));
         }
         match order.freeze {
             Some(true) => clock.freeze(),

@@ -17,6 +17,13 @@ pub(crate) struct Delta {
     pub(crate) egress: i64,
 }
 
+/// A bucket among those of its namespace: its number and how many there are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Share {
+    pub(crate) number: i64,
+    pub(crate) count: i64,
+}
+
 /// What a namespace (or bucket) holds at a mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Held {
@@ -91,6 +98,41 @@ pub(crate) fn held(seed: u64, name: &str, mark: i64) -> Held {
     }
 }
 
+// === impl Share ===
+
+impl Share {
+    /// The bucket's part; the parts of all buckets make up the whole.
+    fn of(self, whole: i64) -> i64 {
+        let count = self.count.max(1);
+        whole / count + if self.number == 0 { whole % count } else { 0 }
+    }
+}
+
+// === impl Delta ===
+
+impl Delta {
+    pub(crate) fn share(self, share: Share) -> Self {
+        Self {
+            objects_created: share.of(self.objects_created),
+            objects_deleted: share.of(self.objects_deleted),
+            bytes: share.of(self.bytes),
+            ingress: share.of(self.ingress),
+            egress: share.of(self.egress),
+        }
+    }
+}
+
+// === impl Held ===
+
+impl Held {
+    pub(crate) fn share(self, share: Share) -> Self {
+        Self {
+            objects: share.of(self.objects),
+            bytes: share.of(self.bytes),
+        }
+    }
+}
+
 /// A size in a unit, as text: binary, exact to what ECS prints, or whole when the release rounds.
 pub(crate) fn sized(bytes: i64, unit: &str, whole: bool) -> Option<String> {
     let divisor: i64 = match unit {
@@ -128,6 +170,14 @@ mod tests {
         let before = held(1, "ns1", ORIGIN);
         let after = held(1, "ns1", ORIGIN + 10 * STEP);
         assert_eq!(after.bytes - before.bytes, whole.bytes);
+    }
+
+    #[test]
+    fn buckets_make_up_their_namespace() {
+        let whole = held(1, "ns1", ORIGIN);
+        let parts = (0..4).map(|number| whole.share(Share { number, count: 4 }));
+        let (objects, bytes) = parts.fold((0, 0), |sum, part| (sum.0 + part.objects, sum.1 + part.bytes));
+        assert_eq!((objects, bytes), (whole.objects, whole.bytes));
     }
 
     #[test]

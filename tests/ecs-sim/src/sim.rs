@@ -195,7 +195,7 @@ impl Sim {
         truth::between(&self.running.federation, from, to)
     }
 
-    /// What a namespace (or `namespace/bucket`) did between two 5-minute marks, in epoch seconds.
+    /// What a namespace did between two 5-minute marks, in epoch seconds.
     pub fn billing_truth(&self, name: &str, start: i64, end: i64) -> BillingTruth {
         truth::billing(&self.running.federation, name, start, end)
     }

@@ -124,7 +124,7 @@ pub(crate) fn between(federation: &Federation, from: i64, to: i64) -> Truth {
     }
 }
 
-/// What a namespace (or `namespace/bucket`) did from `start` to `end`, both on 5-minute marks.
+/// What a namespace did from `start` to `end`, both on 5-minute marks.
 pub(crate) fn billing(federation: &Federation, name: &str, start: i64, end: i64) -> BillingTruth {
     let seed = federation.config.seed;
     let delta = metering::window(seed, name, start, end);

@@ -7,7 +7,8 @@ use super::{Answer, Ask, buckets};
 use crate::clock;
 use crate::fault::Oddity;
 use crate::json::{self, Obj};
-use crate::metering;
+use crate::metering::{self, Held, Share};
+use crate::profile::Profile;
 
 /// Snapshot or window.
 #[derive(Clone, Copy)]
@@ -188,7 +189,10 @@ impl<'a> Question<'a> {
             };
             o.text("valid_namespace", valid);
         }
-        self.write_figures(o, name);
+        self.write_figures(o, name, None);
+        if !self.has_completeness() && !self.detail {
+            return;
+        }
         let key = match self.what {
             What::Info => "bucket_billing_info",
             What::Sample { .. } => "bucket_billing_sample",
@@ -207,13 +211,42 @@ impl<'a> Question<'a> {
         o.text("name", bucket);
         o.text("namespace", namespace);
         o.text("vpool_id", &self.ask.topology.replication_group);
-        self.write_figures(o, &format!("{namespace}/{bucket}"));
+        self.write_figures(o, namespace, self.share_of(bucket));
         if self.ask.node.profile.has_long_billing() {
             o.array("TagSet", |_| {});
         }
     }
 
-    fn write_figures(&self, o: &mut Obj<'_>, name: &str) {
+    fn share_of(&self, bucket: &str) -> Option<Share> {
+        let names = buckets::names(self.ask);
+        let number = names.iter().position(|name| name == bucket)?;
+        Some(Share {
+            number: i64::try_from(number).ok()?,
+            count: i64::try_from(names.len()).ok()?,
+        })
+    }
+
+    /// The total of a namespace: with bucket detail the sum of what its buckets show, each rounded.
+    fn size(&self, held: Held, share: Option<Share>) -> String {
+        let whole = self.ask.node.profile.has_whole_sizes();
+        let shown = |bytes| metering::sized(bytes, self.unit, whole).unwrap_or_default();
+        let count = i64::try_from(self.ask.federation.config.buckets_per_namespace).unwrap_or(0);
+        if !self.detail || share.is_some() || count == 0 {
+            return shown(held.bytes);
+        }
+        let parts = (0..count).map(|number| shown(held.share(Share { number, count }).bytes));
+        parts
+            .filter_map(|text| text.parse::<f64>().ok())
+            .sum::<f64>()
+            .to_string()
+    }
+
+    /// Snapshots of 3.8.0 do not say up to when they are complete.
+    fn has_completeness(&self) -> bool {
+        self.ask.node.profile != Profile::V3_8_0 || matches!(self.what, What::Sample { .. })
+    }
+
+    fn write_figures(&self, o: &mut Obj<'_>, name: &str, share: Option<Share>) {
         let seed = self.ask.federation.config.seed;
         let till = self.uptodate_till;
         let mark = match self.what {
@@ -221,6 +254,7 @@ impl<'a> Question<'a> {
             What::Sample { start, end } => {
                 // What is not booked yet is missing: who asks too early gets too little.
                 let delta = metering::window(seed, name, start, end.min(till));
+                let delta = share.map_or(delta, |share| delta.share(share));
                 o.text("sample_start_time", &clock::zulu_stamp(start));
                 o.text("sample_end_time", &clock::zulu_stamp(end));
                 o.raw("objects_created", delta.objects_created);
@@ -233,7 +267,8 @@ impl<'a> Question<'a> {
         };
         let profile = self.ask.node.profile;
         let held = metering::held(seed, name, mark);
-        let size = metering::sized(held.bytes, self.unit, profile.has_whole_sizes()).unwrap_or_default();
+        let held = share.map_or(held, |share| held.share(share));
+        let size = self.size(held, share);
         if self.is_number() {
             o.raw("total_size", size);
         } else {
@@ -250,7 +285,9 @@ impl<'a> Question<'a> {
                 o.text("total_size_deleted", "0");
             }
         }
-        o.text("uptodate_till", &clock::zulu_stamp(till));
+        if self.has_completeness() {
+            o.text("uptodate_till", &clock::zulu_stamp(till));
+        }
     }
 
     fn is_number(&self) -> bool {
