@@ -76,6 +76,12 @@ pub(crate) struct Federation {
     /// Leave the S3 ping closed.
     #[arg(long)]
     no_ping: bool,
+    /// Put ping and diagnostics on networks of their own.
+    #[arg(long)]
+    separate_networks: bool,
+    /// Seconds after which a silent connection is closed.
+    #[arg(long, default_value_t = 120)]
+    keep_alive: u64,
     /// All nodes on `::1`, each on a free port.
     #[arg(long)]
     ipv6: bool,
@@ -195,6 +201,8 @@ impl Federation {
             mgmt_port: self.port,
             diag_port: (!self.no_diag).then_some(self.diag_port),
             ping_port: (!self.no_ping).then_some(self.ping_port),
+            separate_networks: self.separate_networks,
+            keep_alive_secs: self.keep_alive,
             ipv6: self.ipv6,
             clock_start: self.clock,
             users: users?,

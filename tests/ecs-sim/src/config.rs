@@ -7,6 +7,7 @@ use crate::profile::Profile;
 
 /// How a simulator is made.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Config {
     /// Decides every id and number of the world.
     pub seed: u64,
@@ -36,6 +37,11 @@ pub struct Config {
     pub ping_port: Option<u16>,
     /// Give each VDC a load balancer address in front of its nodes.
     pub front: bool,
+    /// Separate the networks: the ping is on a data address of its own, and from 3.8 on the diagnostics are on
+    /// a private address that cannot be reached.
+    pub separate_networks: bool,
+    /// Seconds after which a silent connection is closed without a word.
+    pub keep_alive_secs: u64,
     /// Put all nodes on `::1`, each on a free port of its own.
     pub ipv6: bool,
     /// Epoch seconds that the clock shows at the start; `None` follows the system.
@@ -146,6 +152,8 @@ impl Default for Config {
             diag_port: Some(9101),
             ping_port: Some(9021),
             front: true,
+            separate_networks: false,
+            keep_alive_secs: 120,
             ipv6: false,
             clock_start: None,
             users: vec![User::new(

@@ -99,6 +99,15 @@ impl Control {
                 self.running.federation.log.clear();
                 Ok(done())
             }
+            ("DELETE", "/peaks") => {
+                self.running
+                    .federation
+                    .traffic
+                    .iter()
+                    .for_each(crate::federation::Traffic::reset_peak);
+                Ok(done())
+            }
+            ("GET", "/canaries") => Ok((200, json!({ "canaries": self.running.federation.canaries() }))),
             ("GET", "/truth") => Ok((200, self.truth(request))),
             ("GET", "/faults") => Ok((200, self.faults())),
             ("POST", "/faults") => parse(request).map(|rules| self.set_faults(rules)),

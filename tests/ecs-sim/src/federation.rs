@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use parking_lot::RwLock;
 
-use crate::auth::Tokens;
+use crate::api::root_password;
+use crate::auth::{TOKEN_MARK, Tokens};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::fault::Faults;
@@ -82,6 +83,20 @@ impl Federation {
             rules: self.config.journal.clone(),
             begin: self.begin_minute.load(Ordering::Relaxed),
         }
+    }
+
+    /// Texts that must never turn up in what a client writes.
+    pub(crate) fn canaries(&self) -> Vec<String> {
+        let mut canaries: Vec<String> = self
+            .config
+            .users
+            .iter()
+            .map(|user| user.password.clone())
+            .collect();
+        canaries.extend(self.topology.read().vdcs.iter().map(|vdc| vdc.secret.clone()));
+        canaries.push(root_password().to_owned());
+        canaries.push(TOKEN_MARK.to_owned());
+        canaries
     }
 
     /// Epoch seconds of the first row of the logs.

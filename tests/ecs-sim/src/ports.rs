@@ -132,7 +132,9 @@ impl Endpoint {
             None => None,
         };
         let is_shut = node.is_some_and(|(_, node)| {
-            node.state == NodeState::Down || (self.port == Port::Diag && !node.profile.has_open_diagnostics())
+            let is_private = federation.config.separate_networks && node.profile.has_private_diagnostics();
+            let is_reachable = node.profile.has_open_diagnostics() && !is_private;
+            node.state == NodeState::Down || (self.port == Port::Diag && !is_reachable)
         });
         if vdc.down || is_shut {
             return Mode::Refused;
@@ -257,7 +259,11 @@ fn taker(endpoint: &Endpoint, federation: &Federation, connection: u64) -> Optio
             .collect();
         *up.get(usize::try_from(connection).unwrap_or(0) % up.len().max(1))?
     };
-    Some((node.serial, number, vec![node.address, vdc.front]))
+    Some((
+        node.serial,
+        number,
+        vec![node.address, node.data_address, vdc.front],
+    ))
 }
 
 async fn connection(endpoint: &Endpoint, stream: TcpStream, federation: Arc<Federation>) {
@@ -282,7 +288,11 @@ async fn connection(endpoint: &Endpoint, stream: TcpStream, federation: Arc<Fede
         endpoint.port,
         id,
     );
-    let limits = Limits::default();
+    let idle = Duration::from_secs(federation.config.keep_alive_secs);
+    let limits = Limits {
+        idle,
+        ..Limits::default()
+    };
     match ending(&hits) {
         Some(Fault::AcceptHang) => return std::future::pending().await,
         Some(Fault::AcceptClose) => return,

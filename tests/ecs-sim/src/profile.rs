@@ -130,6 +130,16 @@ impl Profile {
         self == Self::V3_8_0 || self.is_objectscale()
     }
 
+    /// With separated networks, port 9101 is on the private one.
+    pub(crate) fn has_private_diagnostics(self) -> bool {
+        self >= Self::V3_8_0
+    }
+
+    /// Billing sizes are under `total_size_in_gb`.
+    pub(crate) fn has_sizes_in_gb(self) -> bool {
+        self == Self::V2_2
+    }
+
     pub(crate) fn flux(self) -> Flux {
         match self {
             Self::V2_2 | Self::V3_1 => Flux::Absent,

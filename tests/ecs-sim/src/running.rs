@@ -154,11 +154,14 @@ fn places(federation: &Federation, port: Port) -> Vec<(usize, Option<u64>, IpAdd
     let topology = federation.topology.read();
     let mut places = Vec::new();
     for vdc in &topology.vdcs {
-        places.extend(
-            vdc.nodes
-                .iter()
-                .map(|node| (vdc.index, Some(node.serial), node.address)),
-        );
+        places.extend(vdc.nodes.iter().map(|node| {
+            let address = if port == Port::Ping {
+                node.data_address
+            } else {
+                node.address
+            };
+            (vdc.index, Some(node.serial), address)
+        }));
         if federation.config.front && port == Port::Mgmt {
             places.push((vdc.index, None, vdc.front));
         }

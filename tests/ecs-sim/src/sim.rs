@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::api;
-use crate::auth::{TOKEN_MARK, TokenCounts};
+use crate::auth::TokenCounts;
 use crate::config::Config;
 use crate::control;
 use crate::fault::{Faults, Port};
@@ -236,24 +235,7 @@ impl Sim {
 
     /// Texts that must never turn up in what a client writes: passwords, secret keys, what tokens begin with.
     pub fn canaries(&self) -> Vec<String> {
-        let federation = &self.running.federation;
-        let mut canaries: Vec<String> = federation
-            .config
-            .users
-            .iter()
-            .map(|user| user.password.clone())
-            .collect();
-        canaries.extend(
-            federation
-                .topology
-                .read()
-                .vdcs
-                .iter()
-                .map(|vdc| vdc.secret.clone()),
-        );
-        canaries.push(api::root_password().to_owned());
-        canaries.push(TOKEN_MARK.to_owned());
-        canaries
+        self.running.federation.canaries()
     }
 
     /// Closes all ports, ends all connections, and waits until nothing is left.

@@ -94,6 +94,9 @@ pub enum Change {
     },
 }
 
+/// Data addresses, where separate, begin at 127.x.100.1.
+const DATA_NUMBERS: usize = 100 * 250;
+
 /// The federation as it is now.
 #[derive(Debug)]
 pub(crate) struct Topology {
@@ -103,6 +106,7 @@ pub(crate) struct Topology {
     seed: u64,
     disks_per_node: usize,
     ipv6: bool,
+    separate_networks: bool,
     serial: u64,
 }
 
@@ -128,6 +132,8 @@ pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) uuid: String,
     pub(crate) address: IpAddr,
+    /// Where the S3 head is; the same as `address` unless networks are separated.
+    pub(crate) data_address: IpAddr,
     pub(crate) profile: Profile,
     pub(crate) state: NodeState,
     pub(crate) slow_ms: u64,
@@ -193,6 +199,7 @@ impl Topology {
             seed: config.seed,
             disks_per_node: config.disks_per_node,
             ipv6: config.ipv6,
+            separate_networks: config.separate_networks,
             serial: 0,
         };
         for index in 0..config.vdcs {
@@ -239,6 +246,11 @@ impl Topology {
             name: name.to_owned(),
             uuid: seed::uuid(&[self.seed, 0x40de, vdc as u64, number as u64]),
             address: address(self.ipv6, vdc, number),
+            data_address: address(
+                self.ipv6,
+                vdc,
+                number + if self.separate_networks { DATA_NUMBERS } else { 0 },
+            ),
             profile,
             state: NodeState::Up,
             slow_ms: 0,

@@ -269,12 +269,19 @@ impl<'a> Question<'a> {
         let held = metering::held(seed, name, mark);
         let held = share.map_or(held, |share| held.share(share));
         let size = self.size(held, share);
-        if self.is_number() {
-            o.raw("total_size", size);
+        if profile.has_sizes_in_gb() {
+            o.raw(
+                "total_size_in_gb",
+                metering::sized(held.bytes, "GB", true).unwrap_or_default(),
+            );
         } else {
-            o.text("total_size", &size);
+            if self.is_number() {
+                o.raw("total_size", size);
+            } else {
+                o.text("total_size", &size);
+            }
+            o.text("total_size_unit", self.unit);
         }
-        o.text("total_size_unit", self.unit);
         o.raw("total_objects", held.objects);
         if matches!(self.what, What::Info) {
             o.text("sample_time", &clock::zulu_stamp(metering::floor(self.ask.now)));

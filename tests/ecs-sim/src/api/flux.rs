@@ -144,6 +144,11 @@ fn rows(ask: &Ask<'_>, query: &str) -> Vec<Row> {
         .map(|step| newest - step * CADENCE)
         .collect();
     times.retain(|time| *time >= ask.now - reach);
+    if ask.has(Oddity::FluxStale) {
+        for time in &mut times {
+            *time -= 1800;
+        }
+    }
     if query.contains("last(") {
         times.truncate(1);
     }

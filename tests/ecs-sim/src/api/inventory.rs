@@ -93,13 +93,13 @@ fn write_node(ask: &Ask<'_>, node: &crate::topology::Node, number: usize, o: &mu
         o.text("status", "UNLOCKED");
     }
     if ask.node.profile.has_networks() {
-        for network in ["mgmt_ip", "geo_ip", "data_ip"] {
-            o.text(network, &address);
-        }
+        o.text("mgmt_ip", &address);
+        o.text("geo_ip", &address);
+        o.text("data_ip", &node.data_address.to_string());
         o.text("private_ip", &format!("169.254.1.{}", number % 250 + 1));
     }
     if ask.node.profile.is_at_least_3_6() {
-        o.text("data2_ip", &address);
+        o.text("data2_ip", &node.data_address.to_string());
         o.text("psnt", "");
         o.text("label", "DRIVE_TECH_HDD");
     }

@@ -84,6 +84,8 @@ pub enum Oddity {
     FluxPermuted,
     /// Flux rows in several series.
     FluxMultiSeries,
+    /// The newest Flux rows are half an hour old.
+    FluxStale,
     /// Flux rows from outside the range asked for.
     FluxOutOfRange,
 

@@ -94,6 +94,9 @@ async fn everything_can_be_controlled_over_http() {
         200
     );
     assert_eq!(sim.live_tokens("monitor", 0), 0);
+    let (_, canaries) = control.ask("GET", "/canaries", json!({})).await;
+    assert_eq!(canaries["canaries"], json!(sim.canaries()));
+    assert_eq!(control.ask("DELETE", "/peaks", json!({})).await.0, 200);
     assert_eq!(control.ask("GET", "/nonsense", json!({})).await.0, 404);
     sim.shutdown().await;
 }

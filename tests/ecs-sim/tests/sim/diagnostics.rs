@@ -87,6 +87,9 @@ async fn flux_takes_odd_forms() {
         .unwrap()
         .len();
     assert_eq!(rows, 3 * 4 * 2);
+    let stale = under(Oddity::FluxStale).await["Series"][0]["Values"][0][3].clone();
+    let usual = under(Oddity::TwoPoints).await["Series"][0]["Values"][0][3].clone();
+    assert!(stale.as_str() < usual.as_str());
     sim.vdc(0).node(0).upgrade(Profile::V3_8_0).unwrap();
     sim.faults().clear();
     assert_eq!(

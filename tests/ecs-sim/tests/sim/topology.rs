@@ -120,6 +120,40 @@ async fn the_load_balancer_leads_to_all_nodes() {
 }
 
 #[tokio::test]
+async fn networks_can_be_separate() {
+    let config = Config {
+        separate_networks: true,
+        profile: Profile::V3_8_0,
+        ..Config::for_tests()
+    };
+    let sim = Sim::start(config).await.unwrap();
+    let session = Session::open(&sim).await;
+    let node = session.json("/vdc/nodes").await["node"][0].clone();
+    assert_eq!(
+        (&node["mgmt_ip"], &node["data_ip"]),
+        (&"127.10.0.1".into(), &"127.10.100.1".into())
+    );
+    let handle = sim.vdc(0).node(0);
+    let ping = handle.ping_host().unwrap();
+    assert!(ping.starts_with("127.10.100.1:"));
+    assert_eq!(
+        session
+            .http
+            .get(format!("https://{ping}/?ping"))
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        200
+    );
+    let diag = handle.diag_host().unwrap();
+    eventually(|| async { TcpStream::connect(&diag).await.is_err() }).await;
+    handle.upgrade(Profile::V3_6).unwrap();
+    eventually(|| async { TcpStream::connect(&diag).await.is_ok() }).await;
+    sim.shutdown().await;
+}
+
+#[tokio::test]
 async fn nodes_live_on_ipv6_too() {
     let sim = Sim::start(Config {
         ipv6: true,
@@ -193,11 +227,12 @@ async fn releases_differ() {
         let closed = profile >= Profile::V4_1;
         eventually(|| async { TcpStream::connect(&diag).await.is_err() == closed }).await;
         let info = session.json("/object/billing/namespace/ns1/info").await;
-        assert_eq!(
-            info["total_size"].is_number(),
-            profile < Profile::V3_8_1Ce,
-            "{profile}"
-        );
+        let size = if profile == Profile::V2_2 {
+            "total_size_in_gb"
+        } else {
+            "total_size"
+        };
+        assert_eq!(info[size].is_number(), profile < Profile::V3_8_1Ce, "{profile}");
         let answer = session.get("/vdc/nodes.json").await;
         let node = parse(answer).await["node"][0].clone();
         assert_eq!(node.get("mgmt_ip").is_some(), profile >= Profile::V3_1);

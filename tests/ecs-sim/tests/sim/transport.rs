@@ -255,6 +255,24 @@ async fn connections_close_after_some_requests() {
 }
 
 #[tokio::test]
+async fn silent_connections_are_closed() {
+    let sim = Sim::start(Config {
+        vdcs: 1,
+        keep_alive_secs: 1,
+        ..Config::for_tests()
+    })
+    .await
+    .unwrap();
+    let session = Session::open(&sim).await;
+    assert_eq!(session.status("/user/whoami").await, 200);
+    let before = sim.handshakes(0);
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    assert_eq!(session.status("/user/whoami").await, 200);
+    assert_eq!(sim.handshakes(0), before + 1);
+    sim.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_batch_can_be_refused_for_good() {
     let (sim, session) = start().await;
     for code in [405, 501] {

@@ -143,7 +143,7 @@ impl<'a> Points<'a> {
         }
         let is_stale = self.has(Oddity::StalePoints) && Self::is_picked(key, 4);
         let at = if is_stale { self.at - STALE_BY } else { self.at };
-        let is_odd = Self::is_picked(key, 5);
+        let is_odd = self.oddities != Oddities::default() && Self::is_picked(key, 5);
         o.array(key, |l| {
             if self.has(Oddity::EmptyArrays) && Self::is_picked(key, 6) {
                 return;
