@@ -14,13 +14,13 @@ pub(super) fn event(document: &str) -> Event {
 
 /// An event of this time.
 pub(super) fn event_at(time: &str, document: &str) -> Event {
-    Event {
-        id: EventId::of([document.as_bytes()]),
-        timestamp: time.parse().unwrap(),
-        kind: Arc::from("sample"),
-        body: document.as_bytes().into(),
-        ack: Ack::none(),
-    }
+    Event::new(
+        EventId::of([document.as_bytes()]),
+        time.parse().unwrap(),
+        Arc::from("sample"),
+        document.to_owned().into(),
+        Ack::none(),
+    )
 }
 
 /// A permit for this long.
