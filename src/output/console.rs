@@ -258,4 +258,17 @@ mod tests {
         let text = String::from_utf8(state.lock().unwrap().1.clone()).unwrap();
         assert_eq!(text, "{\"a\":1}\n{\"b\":2}\n{\"b\":2}\n{\"c\":3}\n");
     }
+    #[tokio::test]
+    async fn a_write_that_ends_between_two_documents_leaves_nothing_to_finish() {
+        let state = Arc::new(Mutex::new((8, Vec::new())));
+        let mut console = Console::on(Limited(Arc::clone(&state)), &CONFIG, Counter::default()).unwrap();
+        let permit = permit(Duration::from_secs(10));
+        let batch = [event(r#"{"a":1}"#), event(r#"{"b":2}"#)];
+        let outcomes = console.publish(&permit, &batch).await.unwrap();
+        assert_eq!(outcomes, [Outcome::Acked, Outcome::Retry(RetryReason::Failed)]);
+        state.lock().unwrap().0 = 1000;
+        console.publish(&permit, &batch[1..]).await.unwrap();
+        let text = String::from_utf8(state.lock().unwrap().1.clone()).unwrap();
+        assert_eq!(text, "{\"a\":1}\n{\"b\":2}\n");
+    }
 }

@@ -10,8 +10,10 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{
     AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
 };
-use reqwest::{Method, redirect};
+use reqwest::redirect;
 use url::Url;
+
+pub(super) use reqwest::Method;
 
 use super::super::{BuildError, SinkError};
 use super::answer;

@@ -11,7 +11,7 @@ use super::super::writer::{Records, Writer};
 use super::super::{DropReason, Outcome, RetryReason, SinkError};
 use super::answer::{self, ItemError, Verdict};
 use super::bulk::{Bulk, Finished};
-use super::client::{Answer, Body, Request};
+use super::client::{Answer, Body, Method, Request};
 use super::{DeadLetters, Deadline, Shared, dead_letter};
 use crate::event::{Event, EventId};
 
@@ -150,7 +150,7 @@ impl Shared {
     ) -> Result<(Vec<EventId>, Answer), SinkError> {
         let size = bulk.bytes.len() as u64;
         let request = Request {
-            method: reqwest::Method::POST,
+            method: Method::POST,
             path: &["_bulk"],
             query: &self.parameters,
             body: Some(Body {

@@ -4,13 +4,12 @@
 //! OpenSearch is as welcome as Elasticsearch. Indices and data streams are never created here; the first event
 //! does that, through the template.
 
-use reqwest::Method;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::SinkError;
 use super::Deadline;
-use super::client::{Body, Client, Request};
+use super::client::{Body, Client, Method, Request};
 
 /// Oldest Elasticsearch with composable index templates.
 const OLDEST: (u32, u32) = (7, 8);

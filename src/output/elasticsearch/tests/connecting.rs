@@ -1,5 +1,7 @@
 //! Greeting, template, hosts, credentials.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use super::*;
 use crate::config::Secret;
 use crate::output::BuildError;
@@ -314,5 +316,80 @@ fn settings_that_cannot_be_used_are_named() {
     for (config, start) in cases {
         let text = build(&config).to_string();
         assert!(text.starts_with(start), "{text}");
+    }
+}
+
+/// A server that speaks TLS with a certificate of its own for `localhost`, and greets each connection once.
+async fn tls_server() -> (String, String, JoinSet<()>) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(["localhost".to_owned()])
+        .unwrap()
+        .self_signed(&key)
+        .unwrap();
+    let ssl = Ssl {
+        certificate: Some(certificate.pem()),
+        key: Some(Secret::new(key.serialize_pem())),
+        ..Ssl::default()
+    };
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(crate::tls::server_config(&ssl).unwrap()));
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut task = JoinSet::new();
+    task.spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            if let Ok(mut stream) = acceptor.accept(stream).await {
+                let mut request = [0; 4096];
+                let _ = stream.read(&mut request).await;
+                let body = r#"{"version":{"number":"9.0.0"}}"#;
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+                let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+                let _ = stream.shutdown().await;
+            }
+        }
+    });
+    (format!("https://localhost:{port}"), certificate.pem(), task)
+}
+
+#[tokio::test]
+async fn https_works_with_the_ssl_settings_and_failures_say_what_to_do() {
+    let untemplated = Template {
+        enabled: false,
+        ..template()
+    };
+    let build = |url: &str, ssl: Ssl| {
+        let config = ElasticsearchOutput {
+            ssl,
+            ..config(&[url])
+        };
+        Elasticsearch::new(&config, &untemplated, &Counter::default())
+            .unwrap()
+            .remove(0)
+    };
+    let (url, certificate, _task) = tls_server().await;
+    let trusting = Ssl {
+        certificate_authorities: vec![certificate],
+        ..Ssl::default()
+    };
+    connect(&mut build(&url, trusting.clone())).await.unwrap();
+    let fingerprint = Ssl {
+        ca_trusted_fingerprint: Some("00".repeat(32)),
+        ..Ssl::default()
+    };
+    let plain = Server::start(healthy).await;
+    let plain_url = plain.url.replace("http://", "https://");
+    for (mut sink, advice) in [
+        (build(&url, fingerprint), "authority is not trusted"),
+        (
+            build(&url.replace("localhost", "127.0.0.1"), trusting.clone()),
+            "is for another name",
+        ),
+        (build(&plain_url, trusting), "does not speak TLS"),
+    ] {
+        let error = connect(&mut sink).await.unwrap_err();
+        assert!(
+            matches!(&error, SinkError::Transport(text) if text.contains(advice)),
+            "{error:?}"
+        );
     }
 }

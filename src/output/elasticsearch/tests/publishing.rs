@@ -153,7 +153,11 @@ async fn a_refused_request_fails_the_batch_as_its_status_says() {
     for status in [301, 400, 401, 403, 404, 429, 500, 503] {
         let server = Server::bulks(move |_| {
             let body = json!({"error": {"type": "some_exception", "reason": "because"}}).to_string();
-            (status, vec![("retry-after", "7".to_owned())], body)
+            let headers = vec![
+                ("retry-after", "7".to_owned()),
+                ("location", "/elsewhere".to_owned()),
+            ];
+            (status, headers, body)
         })
         .await;
         let error = publish(&mut sink(&config(&[&server.url])), &numbered(2))
@@ -205,6 +209,13 @@ async fn what_cannot_be_sent_is_rejected_and_the_rest_is_sent() {
     assert_eq!(server.bulks_asked()[0].bulk().len(), 1);
     publish(&mut sink, &batch[..1]).await.unwrap();
     assert_eq!(server.bulks_asked().len(), 1, "an empty bulk is not sent");
+    let mut sink = self::sink(&ElasticsearchOutput {
+        index: "i".to_owned(),
+        ..config
+    });
+    let outcomes = publish(&mut sink, &batch[1..]).await.unwrap();
+    assert_eq!(outcomes[0], Outcome::Acked);
+    assert_eq!(rejected(&outcomes[1]).0, DropReason::Refused, "not an object");
 }
 
 #[tokio::test]
