@@ -6,7 +6,8 @@
 //! [`document`] and [`event`] what they become, [`pipeline`] how that gets to an [`output`] without loss,
 //! [`checkpoint`] how far it got, [`http`] and [`telemetry`] what is told about it. [`app`] puts them together.
 
-
+pub mod app;
+pub mod check;
 pub mod checkpoint;
 pub mod cli;
 pub mod clock;
@@ -23,6 +24,7 @@ pub mod output;
 pub mod pipeline;
 pub mod retry;
 pub mod schedule;
+pub mod shutdown;
 pub mod status;
 pub mod telemetry;
 pub mod tls;

@@ -1,2 +1,168 @@
-//! The life of the process.
-fn main() {}
+//! The life of the process, on one page: arguments, configuration, log, work until a signal, exit code.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use ecsbeat::app::{App, Outcome};
+use ecsbeat::cli::{self, Cli, Command};
+use ecsbeat::clock::Clock;
+use ecsbeat::config::{self, Config};
+use ecsbeat::shutdown::Signals;
+use ecsbeat::telemetry::log;
+use ecsbeat::{check, http, version};
+use tokio_util::sync::CancellationToken;
+
+fn main() -> ExitCode {
+    let cli = match cli::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(exit) => {
+            if exit.code == cli::OK {
+                say(&exit.text);
+            } else {
+                complain(&exit.text);
+            }
+            return exit.code.into();
+        }
+    };
+    match &cli.command {
+        Command::Version => {
+            say(&format!("{}\n", version::line()));
+            return cli::OK.into();
+        }
+        Command::Health { leader, url } => return health(*leader, url.as_deref()),
+        _ => {}
+    }
+    let config = match config::load(&sources(&cli), &|name| std::env::var(name).ok()) {
+        Ok(config) => config,
+        Err(errors) => {
+            complain(&format!("Exiting: {errors}\n"));
+            return cli::INVALID_CONFIG.into();
+        }
+    };
+    match start(&cli.command, config) {
+        Ok(Outcome::Well) => cli::OK.into(),
+        Ok(Outcome::Incomplete) => cli::FAILURE.into(),
+        Err(error) => {
+            complain(&format!("Exiting: {error:#}\n"));
+            cli::FAILURE.into()
+        }
+    }
+}
+
+fn start(command: &Command, config: Config) -> anyhow::Result<Outcome> {
+    let threads = config
+        .max_procs
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get().min(4)));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(async {
+        match command {
+            Command::TestConfig => check::config(&config),
+            Command::TestOutput => check::outputs(&config).await,
+            Command::TestEcs => check::ecs(&config).await,
+            Command::ExportConfig => {
+                say(&config.redacted_yaml);
+                Ok(Outcome::Well)
+            }
+            Command::ExportTemplate => {
+                say(&format!(
+                    "{:#}\n",
+                    ecsbeat::output::elasticsearch::index_template(&config.template)
+                ));
+                Ok(Outcome::Well)
+            }
+            _ => run(config).await,
+        }
+    });
+    // A read of a hung disk or an address look-up must not hold up the end.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    result
+}
+
+async fn run(config: Config) -> anyhow::Result<Outcome> {
+    let log = log::init(&config.logging)?;
+    let mut signals = Signals::listen()?;
+    tracing::info!("{}", version::line());
+    tracing::info!(
+        home = %config.path.home.display(), config = %config.path.config.display(),
+        data = %config.path.data.display(), logs = %config.path.logs.display(), "paths"
+    );
+    tracing::debug!(config = config.redacted_yaml, "configuration");
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let stop = CancellationToken::new();
+    let app = App::new(config, Clock::system())?;
+    let work = app.run(stop.clone());
+    tokio::pin!(work);
+    let result = tokio::select! {
+        result = &mut work => result,
+        name = signals.next() => {
+            tracing::info!("Received signal \"{name}\", stopping");
+            stop.cancel();
+            tokio::select! {
+                result = &mut work => result,
+                name = signals.next() => {
+                    tracing::error!("Received signal \"{name}\" again, giving up; what is queued is polled again after the next start");
+                    log.flush(Duration::from_secs(1));
+                    anyhow::bail!("stopped by a second signal");
+                }
+            }
+        }
+    };
+    if let Err(error) = &result {
+        tracing::error!("Exiting: {error}");
+    }
+    Ok(result?)
+}
+
+fn health(leader: bool, url: Option<&str>) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&format!("Exiting: {error}\n"));
+            return cli::FAILURE.into();
+        }
+    };
+    let probed = runtime.block_on(http::probe::probe(url, leader));
+    say(&format!("{}\n", probed.line));
+    if probed.healthy {
+        cli::OK.into()
+    } else {
+        cli::FAILURE.into()
+    }
+}
+
+fn sources(cli: &Cli) -> config::Sources {
+    config::Sources {
+        files: cli.files.clone(),
+        overrides: cli.overrides.clone(),
+        home: cli.paths.home.clone(),
+        config: cli.paths.config.clone(),
+        data: cli.paths.data.clone(),
+        logs: cli.paths.logs.clone(),
+        once: matches!(cli.command, Command::Run { once: true }),
+        strict_perms: cli.strict_perms,
+        log_to_stderr: cli.log_to_stderr,
+        debug_selectors: cli.debug_selectors.clone(),
+        verbose: cli.verbose,
+        environment: match cli.environment {
+            cli::Environment::Default => config::Environment::Default,
+            cli::Environment::Container => config::Environment::Container,
+            cli::Environment::Systemd => config::Environment::Systemd,
+        },
+    }
+}
+
+/// Text for the user, on stdout. A closed pipe is no reason to fail.
+fn say(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// Text for the user, on stderr.
+fn complain(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}

@@ -13,6 +13,6 @@ mod session;
 mod slots;
 
 pub use answer::Answer;
-pub use client::{Client, Endpoint, Query, Read};
+pub use client::{Client, Endpoint, HttpError, Query, Read};
 pub use error::{EcsError, Retry};
 pub use inventory::{Inventory, Node};
