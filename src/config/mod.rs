@@ -14,6 +14,7 @@ mod errors;
 mod expand;
 mod field;
 mod general;
+mod graft;
 mod ha;
 mod http;
 mod load;
@@ -27,6 +28,7 @@ mod permissions;
 mod queue;
 mod reader;
 mod redact;
+mod reference;
 #[cfg(test)]
 mod sample;
 mod secret;
