@@ -345,7 +345,7 @@ pub struct FileOutput {
 /// `output.elasticsearch`, §3.2 of the Beats conventions; also OpenSearch.
 #[derive(Debug, Clone)]
 pub struct ElasticsearchOutput {
-    /// Base URLs: scheme, host, port and path filled in, user info taken out.
+    /// Base URLs: scheme, host, port and path filled in, user info taken out. The path ends with `/`.
     pub hosts: Vec<url::Url>,
     /// Connections per host.
     pub workers: usize,
