@@ -6,6 +6,9 @@
 use super::errors::Problem;
 use super::node::{Data, Map, Mark, Node};
 
+/// Keys below keys beyond this are nobody's configuration.
+const MAX_DEPTH: usize = 64;
+
 /// Expands the whole tree; settings given twice are added to `problems` and the first is kept.
 pub(super) fn expand(node: Node, problems: &mut Vec<Problem>) -> Node {
     at(node, "", problems)
@@ -36,6 +39,10 @@ fn expand_map(map: Map, path: &str, problems: &mut Vec<Problem>) -> Map {
             continue;
         }
         let full = join(path, &key);
+        if full.matches('.').count() > MAX_DEPTH {
+            problems.push(problem(&node.mark, path, "is nested too deeply"));
+            continue;
+        }
         let node = at(node, &full, problems);
         let parts: Vec<&str> = key.split('.').collect();
         if parts.iter().any(|part| part.is_empty()) {
@@ -194,6 +201,12 @@ mod tests {
             expanded("a: {<<: 1}").1,
             ["x.yml:1: a.<<: must be a mapping or a list of mappings"]
         );
+    }
+
+    #[test]
+    fn depth_has_an_end() {
+        let (_, problems) = expanded(&format!("a.b: 1\n{}c: 1\n", "x.".repeat(400)));
+        assert_eq!(problems, ["x.yml:2: is nested too deeply"]);
     }
 
     #[test]

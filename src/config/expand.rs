@@ -1,19 +1,20 @@
-//! `${…}`: references to other settings, the environment, the keystore and files.
+//! What `${…}` stands for: another setting, a variable of the environment, an entry of the keystore, a file.
 //!
-//! Grammar: `${NAME}`, `${NAME:default}`, `${NAME:?message}`, `${NAME:+instead}`, `${file:/path}`, names and
-//! defaults may hold references themselves; `$$` and `$}` are `$` and `}`. A name is looked for among the
-//! settings, then in the environment, then in the keystore. An error names the reference, never a value.
+//! Owns the order in which a name is looked for (settings, environment, keystore). The grammar is
+//! [`super::reference`]'s. An error names the reference, never a value.
 
 use std::io::Read as _;
 use std::path::Path;
 
-use super::errors::Problem;
 use super::node::{Data, Node};
+use super::reference::{self, Otherwise, Piece};
 
 /// References within references beyond this are a mistake.
-const MAX_DEPTH: usize = 32;
-/// A secret is not larger than this; more is the wrong file.
-const MAX_FILE: u64 = 1 << 20;
+pub(super) const MAX_DEPTH: usize = 32;
+/// A text is not longer than this, in bytes; a file that is, is the wrong one.
+const MAX_TEXT: usize = 1 << 20;
+/// References looked up for one text; more is a setting that multiplies itself.
+const MAX_LOOKUPS: usize = 10_000;
 
 /// Looks a name up.
 pub(super) type Find<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -35,8 +36,6 @@ pub(super) struct Lookup<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Expanded {
     pub(super) text: String,
-    /// It had references: the text is not what stands in the file.
-    pub(super) referred: bool,
     /// It may be read as a list (`a,b`) where one is expected. Not so for keystore and files: taken literally.
     pub(super) list: bool,
 }
@@ -50,6 +49,8 @@ pub(super) enum ExpandError {
     TooDeep,
     #[error("{} is not set in the environment and is no other setting; give a default with ${{NAME:default}}", shown(.0))]
     Undefined(String),
+    #[error("references make the text or the configuration too large")]
+    TooLarge,
     #[error("{0}")]
     Required(String),
     #[error("cyclic reference to {}", shown(.0))]
@@ -58,28 +59,6 @@ pub(super) enum ExpandError {
     NotText(String),
     #[error("cannot read {path}: {reason}")]
     File { path: String, reason: String },
-}
-
-/// A part of a text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Piece {
-    /// Stands for itself.
-    Literal(String),
-    /// `${…}`.
-    Reference { name: Vec<Piece>, otherwise: Otherwise },
-}
-
-/// What a reference does beside being replaced.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Otherwise {
-    /// `${NAME}`: an error if it is not set.
-    Fail,
-    /// `${NAME:text}`.
-    Default(Vec<Piece>),
-    /// `${NAME:?text}`: an error with this text.
-    Message(Vec<Piece>),
-    /// `${NAME:+text}`: this if it is set, else nothing.
-    Instead(Vec<Piece>),
 }
 
 /// A name for a message. What does not look like a name may be a piece of a password.
@@ -92,174 +71,14 @@ fn shown(name: &str) -> String {
     }
 }
 
-/// Takes a text apart.
-pub(super) fn parse(text: &str) -> Result<Vec<Piece>, ExpandError> {
-    let mut scanner = Scanner { rest: text };
-    scanner.pieces(&[], 0)
-}
-
-/// Puts whole settings in the place of references to them: `ssl: ${output.elasticsearch.ssl}`.
-pub(super) fn graft(root: &Node, problems: &mut Vec<Problem>) -> Node {
-    graft_node(root, root, "", &mut Vec::new(), problems)
-}
-
-fn graft_node(
-    root: &Node,
-    node: &Node,
-    path: &str,
-    stack: &mut Vec<String>,
-    problems: &mut Vec<Problem>,
-) -> Node {
-    let data = match &node.data {
-        Data::Scalar(scalar) => {
-            let name = whole_reference(&scalar.text);
-            let target = name.as_deref().and_then(|name| root.at(name));
-            let (Some(name), Some(target)) = (name, target) else {
-                return node.clone();
-            };
-            if !matches!(target.data, Data::List(_) | Data::Map(_)) {
-                return node.clone();
-            }
-            // A setting that holds the reference to itself never ends, nor do two that hold each other.
-            let inside = format!("{path}.").starts_with(&format!("{name}."));
-            if inside || stack.contains(&name) || stack.len() > MAX_DEPTH {
-                problems.push(Problem {
-                    file: node.mark.file.to_string(),
-                    line: (node.mark.line > 0).then_some(node.mark.line),
-                    path: path.to_owned(),
-                    message: ExpandError::Cycle(name).to_string(),
-                });
-                return Node {
-                    data: Data::Null,
-                    mark: node.mark.clone(),
-                };
-            }
-            stack.push(name);
-            let grafted = graft_node(root, target, path, stack, problems);
-            stack.pop();
-            return grafted;
-        }
-        Data::List(items) => {
-            let mut list = Vec::with_capacity(items.len());
-            for (index, item) in items.iter().enumerate() {
-                let path = super::dotted::join(path, &index.to_string());
-                list.push(graft_node(root, item, &path, stack, problems));
-            }
-            Data::List(list)
-        }
-        Data::Map(map) => {
-            let mut map = map.clone();
-            for (key, node) in &mut map.entries {
-                *node = graft_node(root, node, &super::dotted::join(path, key), stack, problems);
-            }
-            Data::Map(map)
-        }
-        Data::Null => Data::Null,
-    };
-    Node {
-        data,
-        mark: node.mark.clone(),
-    }
-}
-
-/// The name, if the text is one reference and nothing else.
-fn whole_reference(text: &str) -> Option<String> {
-    match parse(text).ok()?.as_slice() {
-        [
-            Piece::Reference {
-                name,
-                otherwise: Otherwise::Fail,
-            },
-        ] => match name.as_slice() {
-            [Piece::Literal(name)] => Some(name.clone()),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-struct Scanner<'t> {
-    rest: &'t str,
-}
-
-// === impl Scanner ===
-
-impl Scanner<'_> {
-    /// Pieces up to one of `stops` (which is left) or, at the outermost level, the end.
-    fn pieces(&mut self, stops: &[char], depth: usize) -> Result<Vec<Piece>, ExpandError> {
-        if depth > MAX_DEPTH {
-            return Err(ExpandError::TooDeep);
-        }
-        let mut pieces = Vec::new();
-        let mut literal = String::new();
-        loop {
-            let Some(c) = self.rest.chars().next() else {
-                if stops.is_empty() {
-                    break;
-                }
-                return Err(ExpandError::Open);
-            };
-            if stops.contains(&c) {
-                break;
-            }
-            if let Some(rest) = self.rest.strip_prefix("$$") {
-                literal.push('$');
-                self.rest = rest;
-            } else if let Some(rest) = self.rest.strip_prefix("$}") {
-                literal.push('}');
-                self.rest = rest;
-            } else if let Some(rest) = self.rest.strip_prefix("${") {
-                self.rest = rest;
-                if !literal.is_empty() {
-                    pieces.push(Piece::Literal(std::mem::take(&mut literal)));
-                }
-                pieces.push(self.reference(depth + 1)?);
-            } else {
-                literal.push(c);
-                self.rest = &self.rest[c.len_utf8()..];
-            }
-        }
-        if !literal.is_empty() {
-            pieces.push(Piece::Literal(literal));
-        }
-        Ok(pieces)
-    }
-
-    /// What follows `${`, the closing brace included.
-    fn reference(&mut self, depth: usize) -> Result<Piece, ExpandError> {
-        if let Some(rest) = self.rest.strip_prefix("file:") {
-            self.rest = rest;
-            let mut name = vec![Piece::Literal("file:".to_owned())];
-            name.extend(self.pieces(&['}'], depth)?);
-            self.rest = &self.rest[1..];
-            return Ok(Piece::Reference {
-                name,
-                otherwise: Otherwise::Fail,
-            });
-        }
-        let name = self.pieces(&[':', '}'], depth)?;
-        let otherwise = match self.rest.strip_prefix(':') {
-            None => Otherwise::Fail,
-            Some(rest) => {
-                let (make, rest): (fn(Vec<Piece>) -> Otherwise, &str) = match rest.chars().next() {
-                    Some('?') => (Otherwise::Message, &rest[1..]),
-                    Some('+') => (Otherwise::Instead, &rest[1..]),
-                    _ => (Otherwise::Default, rest),
-                };
-                self.rest = rest;
-                make(self.pieces(&['}'], depth)?)
-            }
-        };
-        self.rest = &self.rest[1..];
-        Ok(Piece::Reference { name, otherwise })
-    }
-}
-
 /// One filling-in: what was found on the way.
 struct Run<'l, 'a> {
     lookup: &'l Lookup<'a>,
     /// Settings whose text is being filled in, outermost first.
     open: Vec<String>,
+    /// References looked up so far.
+    lookups: usize,
+    /// A keystore entry or a file is in it: the text is what it is.
     literal: bool,
 }
 
@@ -271,24 +90,22 @@ impl Lookup<'_> {
         if !text.contains('$') {
             return Ok(Expanded {
                 text: text.to_owned(),
-                referred: false,
+
                 list: false,
             });
         }
-        let pieces = parse(text)?;
-        let referred = pieces
-            .iter()
-            .any(|piece| matches!(piece, Piece::Reference { .. }));
+        let pieces = reference::parse(text)?;
         let mut run = Run {
             lookup: self,
             open: Vec::new(),
+            lookups: 0,
             literal: false,
         };
         let text = run.fill(&pieces)?;
         Ok(Expanded {
             text,
-            referred,
-            list: referred && !run.literal,
+            // No list was written where nothing was referred to.
+            list: run.lookups > 0 && !run.literal,
         })
     }
 }
@@ -303,6 +120,10 @@ impl Run<'_, '_> {
                 Piece::Literal(literal) => text.push_str(literal),
                 Piece::Reference { name, otherwise } => {
                     let name = self.fill(name)?;
+                    self.lookups += 1;
+                    if self.lookups > MAX_LOOKUPS || text.len() > MAX_TEXT {
+                        return Err(ExpandError::TooLarge);
+                    }
                     let found = self.find(&name)?;
                     match (found, otherwise) {
                         (Some(_), Otherwise::Instead(instead)) => text.push_str(&self.fill(instead)?),
@@ -338,7 +159,7 @@ impl Run<'_, '_> {
                         return Err(ExpandError::TooDeep);
                     }
                     self.open.push(name.to_owned());
-                    let text = self.fill(&parse(&scalar.text)?)?;
+                    let text = self.fill(&reference::parse(&scalar.text)?)?;
                     self.open.pop();
                     return Ok(Some(text).filter(|text| !text.is_empty()));
                 }
@@ -360,10 +181,10 @@ fn read_file(path: &Path) -> Result<String, ExpandError> {
     };
     let file = std::fs::File::open(path).map_err(|error| fail(error.to_string()))?;
     let mut bytes = Vec::new();
-    file.take(MAX_FILE + 1)
+    file.take(MAX_TEXT as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| fail(error.to_string()))?;
-    if bytes.len() as u64 > MAX_FILE {
+    if bytes.len() > MAX_TEXT {
         return Err(fail("it is larger than 1 MiB".to_owned()));
     }
     let mut text = String::from_utf8(bytes).map_err(|_| fail("it is not UTF-8 text".to_owned()))?;
@@ -456,6 +277,20 @@ mod tests {
     }
 
     #[test]
+    fn references_that_multiply_have_an_end() {
+        for end in ["", "0123456789abcdef"] {
+            let mut lines = vec![format!("a0: '{end}'")];
+            lines.extend((1..30).map(|index| {
+                let before = index - 1;
+                format!("a{index}: '${{a{before}:}}${{a{before}:}}'")
+            }));
+            let text = lines.join("\n");
+            let error = expand_with(&settings(&text), "${a29}").unwrap_err();
+            assert!(error.contains("too large"), "{error}");
+        }
+    }
+
+    #[test]
     fn files_lose_one_newline_and_are_literal() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("secret"), "a,b\n\n").unwrap();
@@ -472,25 +307,10 @@ mod tests {
             expanded,
             Expanded {
                 text: "a,b\n".to_owned(),
-                referred: true,
+
                 list: false
             }
         );
-    }
-
-    #[test]
-    fn whole_settings_take_the_place_of_their_reference() {
-        let root = settings("a: {b: 1, c: [2]}\nx: ${a}\ny: {z: '${x}', w: '${a.c}', v: '${a.b}'}\n");
-        let mut problems = Vec::new();
-        let grafted = graft(&root, &mut problems);
-        assert!(problems.is_empty(), "{problems:?}");
-        assert!(grafted.at("x.b").is_some() && grafted.at("y.w.0").is_some());
-        assert!(matches!(grafted.at("y.v").unwrap().data, Data::Scalar(_)));
-
-        let root = settings("a: {b: '${a}'}\nc: {d: '${e}'}\ne: {f: '${c}'}\n");
-        graft(&root, &mut problems);
-        assert!(problems[0].message.contains("cyclic"), "{problems:?}");
-        assert!(problems.len() >= 3);
     }
 
     proptest! {

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::errors::{Errors, Problem};
-use super::expand::{self, Lookup};
+use super::expand::Lookup;
 use super::node::{Data, Map, Mark, Node, Scalar, Style};
 use super::reader::{Findings, Reader};
-use super::{Config, LogLevel, dotted, general, merge, overrides, permissions, redact, source};
+use super::{Config, LogLevel, dotted, general, graft, merge, overrides, permissions, redact, source};
 
 /// The file that is read when none is named.
 const DEFAULT_FILE: &str = "ecsbeat.yml";
@@ -98,7 +98,7 @@ pub(super) fn read(
         return (Err(Errors::new(problems, &names)), findings);
     }
     let redacted_yaml = redact::to_yaml(&merged);
-    let settings = expand::graft(&merged, &mut problems);
+    let settings = graft::graft(&merged, &mut problems);
     let directory = config_directory(sources);
     let lookup = Lookup {
         settings: &settings,

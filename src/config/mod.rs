@@ -14,6 +14,7 @@ mod errors;
 mod expand;
 mod field;
 mod general;
+mod graft;
 mod ha;
 mod http;
 mod load;
@@ -27,6 +28,7 @@ mod permissions;
 mod queue;
 mod reader;
 mod redact;
+mod reference;
 #[cfg(test)]
 mod sample;
 mod secret;
@@ -343,7 +345,7 @@ pub struct FileOutput {
 /// `output.elasticsearch`, §3.2 of the Beats conventions; also OpenSearch.
 #[derive(Debug, Clone)]
 pub struct ElasticsearchOutput {
-    /// Base URLs: scheme, host, port and path filled in, user info taken out.
+    /// Base URLs: scheme, host, port and path filled in, user info taken out. The path ends with `/`.
     pub hosts: Vec<url::Url>,
     /// Connections per host.
     pub workers: usize,

@@ -5,8 +5,8 @@
 
 use serde_yaml::Value;
 
-use super::expand::{self, Otherwise, Piece};
 use super::node::{Data, Node, Style};
+use super::reference::{self, Otherwise, Piece};
 
 const HIDDEN: &str = "xxxxx";
 /// Keys whose value is a secret wherever they are.
@@ -67,7 +67,7 @@ fn is_secret(path: &[&str], node: &Node) -> bool {
 
 /// A secret's text: references stay, what was written out goes.
 fn hidden(text: &str) -> String {
-    match expand::parse(text) {
+    match reference::parse(text) {
         Ok(pieces)
             if pieces
                 .iter()

@@ -88,7 +88,9 @@ impl Converter<'_> {
             Value::Mapping(mapping) => {
                 let mut entries = Vec::with_capacity(mapping.len());
                 for (index, (key, value)) in mapping.into_iter().enumerate() {
-                    let found = spelling.and_then(|spelling| spelling.entry(index));
+                    let found = spelling
+                        .and_then(|spelling| spelling.entry(index))
+                        .filter(|(written, _, _)| key.as_str().is_none_or(|key| key == written));
                     let line = found.map_or(line, |(_, line, _)| *line);
                     let key = match (&key, found) {
                         (Value::String(text), _) => text.clone(),
@@ -121,24 +123,20 @@ impl Converter<'_> {
     }
 }
 
+/// Text is what `serde_yaml` says, numbers and bools are as they were spelt.
 fn scalar(value: &Value, spelling: Option<&Spelling>) -> Data {
-    if let Some(Spelling {
-        shape: Shape::Scalar(text, plain),
-        ..
-    }) = spelling
-    {
-        let style = if *plain { Style::Plain } else { Style::Quoted };
-        return Data::Scalar(Scalar {
-            text: text.clone(),
-            style,
-        });
-    }
-    let (text, style) = match value {
-        Value::Bool(value) => (value.to_string(), Style::Plain),
-        Value::Number(value) => (value.to_string(), Style::Plain),
-        Value::String(text) => (text.clone(), Style::Quoted),
+    let spelt = match spelling.map(|spelling| &spelling.shape) {
+        Some(Shape::Scalar(text, plain)) => Some((text, *plain)),
+        _ => None,
+    };
+    let (text, plain) = match (value, spelt) {
+        (Value::String(text), spelt) => (text.clone(), spelt.is_some_and(|(_, plain)| plain)),
+        (_, Some((text, true))) => (text.clone(), true),
+        (Value::Bool(value), _) => (value.to_string(), true),
+        (Value::Number(value), _) => (value.to_string(), true),
         _ => return Data::Null,
     };
+    let style = if plain { Style::Plain } else { Style::Quoted };
     Data::Scalar(Scalar { text, style })
 }
 

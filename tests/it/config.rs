@@ -486,6 +486,25 @@ fn paths_are_taken_as_they_are() {
 }
 
 #[test]
+fn depth_has_an_end() {
+    for argument in [
+        format!("{}x=1", "x.".repeat(100_000)),
+        format!("x={}", "{a.b: ".repeat(60)),
+    ] {
+        let overrides = vec![argument + &"}".repeat(60)];
+        let errors = load(
+            &Sources {
+                overrides,
+                ..sources(&["minimal.yml"])
+            },
+            &environment,
+        )
+        .unwrap_err();
+        assert!(errors.to_string().contains("nested too deeply"), "{errors}");
+    }
+}
+
+#[test]
 fn a_built_in_command_that_does_not_fit_is_named() {
     let errors = with("ecsbeat.max_catch_up: 20m\n").unwrap_err().to_string();
     assert_eq!(
