@@ -136,7 +136,7 @@ fn a_body_that_drips_in_is_cut_off() {
 #[test]
 fn large_heads_and_bodies_are_refused() {
     let (address, _handle) = start(|_| {});
-    let many: String = (0..100)
+    let many: String = (0..MAX_HEADERS)
         .flat_map(|n| format!("X-{n}: y\r\n").into_bytes())
         .map(char::from)
         .collect();
@@ -222,14 +222,22 @@ fn a_stop_does_not_wait_for_a_client_that_holds_on() {
 
 #[tokio::test]
 async fn an_end_that_nobody_asked_for_is_an_error() {
-    let (ended, end) = oneshot::channel();
-    let thread = std::thread::spawn(move || drop(ended));
-    let mut handle = ServerHandle {
-        cancel: CancellationToken::new(),
-        end,
-        thread: Some(thread),
-    };
-    assert!(matches!(handle.ended().await, Err(ServeError::Ended)));
+    for word in [None, Some(Ok(()))] {
+        let (ended, end) = oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            if let Some(word) = word {
+                ended.send(word).unwrap();
+            }
+        });
+        let mut handle = ServerHandle {
+            cancel: CancellationToken::new(),
+            end,
+            thread: Some(thread),
+        };
+        assert!(matches!(handle.ended().await, Err(ServeError::Ended)));
+        // It was told; asked again, there is nothing more to tell.
+        assert!(handle.ended().await.is_ok());
+    }
 }
 
 #[test]

@@ -267,6 +267,13 @@ async fn a_failing_output_is_told_and_counts_when_strict() {
 #[tokio::test]
 async fn a_vdc_is_down_when_all_of_its_commands_fail() {
     let endpoints = single();
+    // Units that were not polled yet say nothing.
+    let unpolled = |vdc: &str| UnitKey {
+        customer: "EMC".into(),
+        vdc: vdc.into(),
+        command: "zz".into(),
+    };
+    endpoints.status.unit(&unpolled("VDC0"));
     unit(&endpoints, "VDC1", "nodes", Some("refused"));
     unit(&endpoints, "VDC1", "disks", None);
     unit(&endpoints, "VDC2", "nodes", None);
@@ -274,12 +281,7 @@ async fn a_vdc_is_down_when_all_of_its_commands_fail() {
     unit(&endpoints, "VDC1", "disks", Some("refused"));
     assert_eq!(get(&endpoints, "/health").await.1["reasons"], json!(["ecs_down"]));
     assert_eq!(get(&endpoints, "/health?strict").await.0, 503);
-    // A unit that was not polled yet says nothing.
-    endpoints.status.unit(&UnitKey {
-        customer: "EMC".into(),
-        vdc: "VDC1".into(),
-        command: "zz".into(),
-    });
+    endpoints.status.unit(&unpolled("VDC1"));
     assert_eq!(get(&endpoints, "/health").await.1["reasons"], json!(["ecs_down"]));
 }
 
@@ -310,6 +312,16 @@ async fn commands_tell_how_each_unit_fares() {
     let mut command = body["commands"][0].clone();
     let lag = command["lag_ms"].take().as_u64().unwrap();
     assert!((60_000..61_000).contains(&lag), "{lag}");
+    // Without a checkpoint the last success counts, without that nothing is known.
+    let slot = endpoints.status.unit(&key);
+    let mut other = UnitStatus::clone(&slot.load());
+    for want in [Some(10), None] {
+        (other.checkpoint, other.last_success) = (None, want.and(other.last_success));
+        slot.store(Arc::new(other.clone()));
+        let (_, body) = get(&endpoints, "/commands").await;
+        let lag = body["commands"][0]["lag_ms"].as_u64().map(|lag| lag / 1000);
+        assert_eq!(lag, want);
+    }
     assert_eq!(
         command,
         json!({
