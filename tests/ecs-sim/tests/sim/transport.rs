@@ -133,6 +133,7 @@ async fn hanging_answers_and_connections_end_with_the_simulator() {
         };
         let waiting = tokio::time::timeout(Duration::from_millis(150), fresh.try_get(PATH));
         assert!(waiting.await.is_err());
+        assert!(sim.in_flight(0) <= 1);
         sim.faults().clear();
     }
     let begun = Instant::now();
