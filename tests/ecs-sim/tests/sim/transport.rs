@@ -256,6 +256,25 @@ async fn connections_close_after_some_requests() {
 }
 
 #[tokio::test]
+async fn redirects_lead_anywhere() {
+    let (sim, session) = start().await;
+    let location = "https://127.0.0.1:1/login".to_owned();
+    sim.faults().set(FaultRule::everywhere(Fault::Redirect {
+        location: location.clone(),
+        status: 307,
+    }));
+    let answer = session.get("/login").await;
+    assert_eq!(
+        (
+            answer.status().as_u16(),
+            answer.headers()["location"].to_str().unwrap()
+        ),
+        (307, &*location)
+    );
+    sim.shutdown().await;
+}
+
+#[tokio::test]
 async fn silent_connections_are_closed() {
     let sim = Sim::start(Config {
         vdcs: 1,
