@@ -34,7 +34,7 @@ impl Clock {
 
     pub(crate) fn now_ms(&self) -> i64 {
         match self.frozen_ms.load(Ordering::Relaxed) {
-            RUNNING => system_ms() + self.offset_ms.load(Ordering::Relaxed),
+            RUNNING => system_ms().saturating_add(self.offset_ms.load(Ordering::Relaxed)),
             frozen => frozen,
         }
     }
@@ -72,7 +72,8 @@ impl Clock {
     pub(crate) fn unfreeze(&self) {
         let shown = self.now_ms();
         self.frozen_ms.store(RUNNING, Ordering::Relaxed);
-        self.offset_ms.store(shown - system_ms(), Ordering::Relaxed);
+        self.offset_ms
+            .store(shown.saturating_sub(system_ms()), Ordering::Relaxed);
     }
 }
 

@@ -108,6 +108,11 @@ impl Effects {
                     body,
                 ));
             }
+            Fault::Redirect { location, status } => {
+                let mut answer = Answer::empty(*status);
+                answer.headers.push(("Location", location.clone()));
+                self.replace(answer);
+            }
             Fault::Status { .. } => self.replace_by_script(hit),
             Fault::Governor { max, delay_ms } if in_flight > *max => match delay_ms {
                 Some(ms) => self.delay_ms += ms,

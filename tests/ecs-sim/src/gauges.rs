@@ -7,7 +7,8 @@ use crate::topology::{Node, NodeState, Vdc};
 /// How often dashboard values move, in seconds.
 pub(crate) const STEP: i64 = 60;
 const DISK_BYTES: u64 = 8_000_000_000_000;
-const HUGE: u64 = 9_007_199_254_740_993 * 10;
+/// Allocated space of such a disk is odd and beyond 2^53; no `f64` holds it.
+const HUGE: u64 = 50_000_000_000_000_010;
 
 /// Space in bytes. `total` is `allocated` + `reserved` + free.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -110,13 +111,14 @@ impl Gauges {
     }
 
     pub(crate) fn disk(self, node: &Node, slot: usize, at: i64) -> Space {
-        let total = if self.huge { HUGE } else { DISK_BYTES };
+        let is_huge = self.huge && slot == 0;
+        let total = if is_huge { HUGE } else { DISK_BYTES };
         let hash = mix(&[self.seed, node.serial, slot as u64]);
         let base = total / 100 * (20 + hash % 40);
         let step = at.div_euclid(STEP).cast_unsigned();
         let grown = (step % 100_000) * (1 + hash % 977) * 1024;
         let reserved = total / 10;
-        let allocated = (base + grown).min(total - reserved);
+        let allocated = (base + grown + u64::from(is_huge)).min(total - reserved);
         let offline = if self.is_bad_disk(node, slot) { total } else { 0 };
         Space {
             total,

@@ -87,7 +87,7 @@ impl Log {
         };
         let bursts = i64::from(self.rules.burst_every);
         if bursts > 0 && minute.rem_euclid(bursts) == 0 {
-            rate * 10
+            rate.saturating_mul(10)
         } else {
             rate
         }

@@ -165,6 +165,15 @@ impl Sim {
         traffic.map_or(0, |traffic| traffic.resumed.load(Ordering::Relaxed))
     }
 
+    /// Management requests that a VDC is answering now, hanging ones included.
+    pub fn in_flight(&self, vdc: usize) -> usize {
+        self.running
+            .federation
+            .traffic
+            .get(vdc)
+            .map_or(0, crate::federation::Traffic::in_flight)
+    }
+
     /// The most management requests that a VDC had to answer at once.
     pub fn max_in_flight(&self, vdc: usize) -> usize {
         self.running

@@ -124,13 +124,13 @@ fn range(query: &str) -> i64 {
         let text = query.split_once("start:")?.1.trim_start().strip_prefix('-')?;
         let digits = text.find(|character: char| !character.is_ascii_digit())?;
         let number: i64 = text[..digits].parse().ok()?;
-        let unit = match &text[digits..=digits] {
-            "s" => 1,
-            "h" => 3600,
-            "d" => 86_400,
+        let unit = match text[digits..].chars().next()? {
+            's' => 1,
+            'h' => 3600,
+            'd' => 86_400,
             _ => 60,
         };
-        Some(number * unit)
+        Some(number.saturating_mul(unit))
     };
     parse().unwrap_or(900).min(3600)
 }

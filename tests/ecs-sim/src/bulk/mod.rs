@@ -170,6 +170,11 @@ impl Bulk {
         self.shared.store.repeated()
     }
 
+    /// How many writes with `create` found their id taken.
+    pub fn conflicts(&self) -> u64 {
+        self.shared.store.conflicts()
+    }
+
     /// How many documents there are of each value of `ecs-event-type`, or else `event.dataset`, or else `type`.
     pub fn count_by_type(&self) -> BTreeMap<String, usize> {
         self.shared

@@ -93,6 +93,14 @@ pub enum Fault {
         #[serde(default)]
         body: String,
     },
+    /// A redirect to anywhere: to another node, or to a host that must never see a token.
+    Redirect {
+        /// Value of `Location`.
+        location: String,
+        /// Status to answer.
+        #[serde(default = "found")]
+        status: u16,
+    },
     /// A JSON answer has a member of this size more; made while it is sent.
     Big {
         /// Bytes to add.
@@ -161,6 +169,10 @@ pub enum Fault {
         /// Which one.
         oddity: Oddity,
     },
+}
+
+fn found() -> u16 {
+    302
 }
 
 fn half() -> u8 {

@@ -55,7 +55,7 @@ async fn documents_are_recorded_once() {
     assert_eq!(bulk.len(), 2);
     assert_eq!(bulk.count_by_type()["alert"], 1);
     assert!(bulk.duplicates().is_empty());
-    assert_eq!(bulk.repeated().len(), 2);
+    assert_eq!((bulk.repeated().len(), bulk.conflicts()), (2, 2));
     send(&bulk, "/_bulk", &BODY.replace("ecs-a", "ecs-b"))
         .await
         .unwrap();

@@ -133,6 +133,7 @@ async fn hanging_answers_and_connections_end_with_the_simulator() {
         };
         let waiting = tokio::time::timeout(Duration::from_millis(150), fresh.try_get(PATH));
         assert!(waiting.await.is_err());
+        assert!(sim.in_flight(0) <= 1);
         sim.faults().clear();
     }
     let begun = Instant::now();
@@ -255,6 +256,25 @@ async fn connections_close_after_some_requests() {
 }
 
 #[tokio::test]
+async fn redirects_lead_anywhere() {
+    let (sim, session) = start().await;
+    let location = "https://127.0.0.1:1/login".to_owned();
+    sim.faults().set(FaultRule::everywhere(Fault::Redirect {
+        location: location.clone(),
+        status: 307,
+    }));
+    let answer = session.get("/login").await;
+    assert_eq!(
+        (
+            answer.status().as_u16(),
+            answer.headers()["location"].to_str().unwrap()
+        ),
+        (307, &*location)
+    );
+    sim.shutdown().await;
+}
+
+#[tokio::test]
 async fn silent_connections_are_closed() {
     let sim = Sim::start(Config {
         vdcs: 1,
@@ -301,5 +321,35 @@ async fn a_batch_can_be_refused_for_good() {
         );
         assert!(sim.faults().remove(id));
     }
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn nonsense_does_no_harm() {
+    let (sim, session) = start().await;
+    let far = i64::MAX;
+    for path in [
+        format!("{PATH}&startTime=-{far}&endTime={far}&interval={far}"),
+        format!("/dashboard/zones/localzone?startTime={far}&endTime=-{far}"),
+        "/vdc/events?start_time=9999-12-31T23:59&end_time=9999-12-31T23:59".to_owned(),
+        "/vdc/events?start_time=-009999-01-02T00:00:00Z&limit=18446744073709551616".to_owned(),
+        "/object/namespaces?limit=0&marker=%FF%00".to_owned(),
+        "/dashboard/nodes/%2F%2e%2e/disks".to_owned(),
+        "/%".to_owned(),
+    ] {
+        let status = session.status(&path).await;
+        assert!((200..500).contains(&status), "{path}: {status}");
+    }
+    let flux = r#"{"query":"from(bucket: \"x\") |> range(start: -99999999999999999é) |> last()"}"#;
+    sim.vdc(0).node(0).upgrade(ecs_sim::Profile::V4_3).unwrap();
+    assert_eq!(
+        session.post("/flux/api/external/v2/query", flux).await.status(),
+        200
+    );
+    let sample =
+        "/object/billing/namespace/sample.json?start_time=-009000-01-01T00:00:00Z&end_time=9000-01-01T00:00";
+    assert_eq!(session.post(sample, r#"{"id":["ns1"]}"#).await.status(), 200);
+    sim.advance_clock(Duration::from_secs(u64::MAX / 1000));
+    assert!(session.status("/login").await >= 400);
     sim.shutdown().await;
 }

@@ -61,7 +61,7 @@ impl<'a> Points<'a> {
         let asked = |name| both || query.all("dataType").any(|value| value == name);
         let at = ask.now.div_euclid(STEP) * STEP;
         let number = |key| query.get(key).and_then(|text| text.parse::<i64>().ok());
-        let step = number("interval").unwrap_or(HISTORY_STEP).max(60);
+        let step = number("interval").unwrap_or(HISTORY_STEP).clamp(60, 366 * 86_400);
         let from = number("startTime").unwrap_or(at - (HISTORY_POINTS - 1) * step);
         Self {
             ask,
@@ -69,7 +69,7 @@ impl<'a> Points<'a> {
             at,
             current: asked("current"),
             history: asked("historical"),
-            from: from.max(at - MAX_POINTS * step),
+            from: from.clamp(at - MAX_POINTS * step, at),
             step,
             oddities: ask.oddities,
         }
@@ -237,7 +237,7 @@ impl<'a> Points<'a> {
             .get("endTime")
             .and_then(|text| text.parse().ok())
             .unwrap_or(self.at);
-        let count = ((end.min(self.at) - self.from) / self.step + 1).clamp(0, MAX_POINTS);
+        let count = ((end.clamp(0, self.at.max(0)) - self.from) / self.step + 1).clamp(0, MAX_POINTS);
         (0..count).map(|number| self.from + number * self.step).collect()
     }
 
