@@ -33,7 +33,10 @@ impl Unit {
                 body: Some(Bytes::from(body.to_string())),
                 ..self.query(None, round)
             };
-            match (self.page(client, &query, emitter).await, &batch.fallback_uri) {
+            match (
+                self.page(client, &query, self.records(), emitter).await,
+                &batch.fallback_uri,
+            ) {
                 (Ok(_), _) => {}
                 // This version has no question about several names.
                 (Err(EcsError::Unsupported { .. }), Some(uri)) => {
@@ -59,7 +62,8 @@ impl Unit {
         let mut errors = Vec::new();
         for name in names {
             let path = self.in_window(uri.replace("%s", &escape(name)), round);
-            match self.page(client, &Query::get(path), emitter).await {
+            // One name's answer is its one record.
+            match self.page(client, &Query::get(path), None, emitter).await {
                 // The name is gone, or the version has neither question: the list says which.
                 Ok(_) | Err(EcsError::Unsupported { status: 404, .. }) => {}
                 Err(error) => errors.push(error),

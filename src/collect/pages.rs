@@ -60,7 +60,7 @@ impl Unit {
         emitter: &mut Emitter<'_>,
     ) -> Result<(), EcsError> {
         let Some(paginate) = &self.command.paginate else {
-            self.page(client, &query, emitter).await?;
+            self.page(client, &query, self.records(), emitter).await?;
             return Ok(());
         };
         let mut markers = Markers::new(paginate, &query.path);
@@ -69,7 +69,7 @@ impl Unit {
             ..query
         };
         loop {
-            let envelope = self.page(client, &query, emitter).await?;
+            let envelope = self.page(client, &query, self.records(), emitter).await?;
             match markers.next(&envelope)? {
                 Some(path) => query.path = path,
                 None => return Ok(()),
@@ -77,19 +77,22 @@ impl Unit {
         }
     }
 
+    /// Where the command's answers have their records, if that is configured.
+    pub(super) fn records(&self) -> Option<&str> {
+        self.command.records.as_deref()
+    }
+
     /// Sends the query and emits the records of its one answer.
     pub(super) async fn page(
         &self,
         client: &Client,
         query: &Query,
+        records: Option<&str>,
         emitter: &mut Emitter<'_>,
     ) -> Result<Envelope, EcsError> {
         // An output that is down for long fills the queue; there is no use in asking then.
         self.context.queue.ready().await.map_err(|_| EcsError::Stopped)?;
-        let mut reader = Records {
-            emitter,
-            records: self.command.records.as_deref(),
-        };
+        let mut reader = Records { emitter, records };
         client.fetch(query, &mut reader).await
     }
 }
