@@ -115,15 +115,13 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Exit>
 }
 
 /// What libbeat does before it reads the arguments: a single dash before more than one letter is meant as two.
-/// It holds for values, too, and ends at `--`.
+/// It holds for values, too.
 fn double_dashes(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-    let mut flags = true;
     arguments
         .into_iter()
         .map(|argument| {
             let bytes = argument.as_encoded_bytes();
-            flags &= bytes != b"--";
-            if flags && bytes.len() > 2 && bytes.starts_with(b"-") && !bytes.starts_with(b"--") {
+            if bytes.len() > 2 && bytes.starts_with(b"-") && !bytes.starts_with(b"--") {
                 let mut doubled = OsString::from("-");
                 doubled.push(&argument);
                 doubled

@@ -173,6 +173,7 @@ fn errors_say_what_is_wrong() {
         ("error-command", "rum"),
         ("error-flag", "--pathdata /x"),
         ("error-glued", "-Ea=b"),
+        ("error-letters", "-ev"),
         ("error-test", "test"),
         ("error-export", "export dashboard"),
         ("error-environment", "-environment windows_service"),

@@ -47,10 +47,12 @@ fn authorised(token: &Secret, headers: &HeaderMap) -> bool {
     else {
         return false;
     };
+    // A token out of a file often has a line break at its end.
+    let token = token.expose().trim();
     // Hashes are of one length, so that the comparison does not tell the token's.
     let given = digest(&SHA256, given.trim().as_bytes());
-    let wanted = digest(&SHA256, token.expose().as_bytes());
+    let wanted = digest(&SHA256, token.as_bytes());
     scheme.eq_ignore_ascii_case("bearer")
-        && !token.expose().is_empty()
+        && !token.is_empty()
         && bool::from(given.as_ref().ct_eq(wanted.as_ref()))
 }

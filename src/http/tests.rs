@@ -429,6 +429,8 @@ async fn what_changes_something_needs_the_token() {
             (Some(TOKEN), Some("t0ken"), 401),
             (Some(TOKEN), Some("Bearer "), 401),
             (Some(""), Some("Bearer "), 401),
+            (Some("\n"), Some("Bearer "), 401),
+            (Some("t0ken\n"), Some("Bearer t0ken"), 501),
             (Some(TOKEN), Some("Bearer t0ken"), 501),
             (Some(TOKEN), Some("bearer t0ken"), 501),
         ] {

@@ -42,15 +42,8 @@ impl LogFile {
 
     /// Appends a line. After an error the next call opens the file anew.
     pub(super) fn write(&mut self, line: &[u8]) -> io::Result<()> {
-        let written = self.append(line);
-        if written.is_err() {
-            self.open = None;
-        }
-        written
-    }
-
-    fn append(&mut self, line: &[u8]) -> io::Result<()> {
         let length = line.len() as u64;
+        // Put back only when all went well.
         let (mut file, mut size) = match self.open.take() {
             Some(open) => open,
             None => self.resume()?,
@@ -122,13 +115,13 @@ impl LogFile {
     }
 
     fn options(&self) -> OpenOptions {
-        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        // Open for both directions: a pipe that somebody put there does not wait for its other end.
         let mut options = OpenOptions::new();
         options
             .read(true)
             .append(true)
             .mode(self.config.permissions)
-            .custom_flags(flags.bits().cast_signed());
+            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
         options
     }
 

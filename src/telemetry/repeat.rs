@@ -80,7 +80,9 @@ mod tests {
         assert_eq!(gate.pass_at(&"refused", start + PAUSE / 2), None);
         assert_eq!(gate.pass_at(&"refused", start + PAUSE.mul_f32(0.99)), None);
         assert_eq!(gate.pass_at(&"refused", start + PAUSE), Some(2));
-        assert_eq!(gate.pass_at(&"refused", start + PAUSE * 2), Some(0));
+        assert_eq!(gate.pass_at(&"refused", start + PAUSE.mul_f32(1.5)), None);
+        assert_eq!(gate.pass_at(&"refused", start + PAUSE * 2), Some(1));
+        assert_eq!(gate.pass_at(&"refused", start + PAUSE * 3), Some(0));
     }
 
     #[test]

@@ -26,9 +26,7 @@ pub async fn run(source: Source, period: Duration, cancel: CancellationToken) {
             _ = ticks.tick() => {}
         }
         let now = Tree::read(&source);
-        let (delta, counted) = now.since(&before);
-        if counted {
-            let metrics = wrap(&delta);
+        if let Some(metrics) = changed(&before, &now) {
             info!(target: "ecsbeat::monitoring", monitoring = %metrics, "Non-zero metrics in the last {span}");
         } else {
             info!(target: "ecsbeat::monitoring", "No non-zero metrics in the last {span}");
@@ -40,6 +38,12 @@ pub async fn run(source: Source, period: Duration, cancel: CancellationToken) {
     let uptime = go_duration(source.started.elapsed());
     info!(target: "ecsbeat::monitoring", "Uptime: {uptime}");
     info!(target: "ecsbeat::monitoring", "Stopping metrics logging.");
+}
+
+/// What is worth a line: `None` when nothing was counted.
+fn changed(before: &Tree, now: &Tree) -> Option<Value> {
+    let (delta, counted) = now.since(before);
+    counted.then(|| wrap(&delta))
 }
 
 fn wrap(tree: &Tree) -> Value {
@@ -88,15 +92,28 @@ mod tests {
         }
     }
 
-    #[test]
-    fn logs_what_changed_every_period_and_everything_at_the_end() {
-        let source = Source {
+    fn source() -> Source {
+        Source {
             identity: Arc::new(Identity::new("n1", Uuid::nil(), "n1", None, "")),
             metrics: Metrics::new(),
             status: Arc::new(Status::new(Timestamp::UNIX_EPOCH)),
             started: std::time::Instant::now(),
             runtime: None,
-        };
+        }
+    }
+
+    #[test]
+    fn gauges_alone_are_not_worth_a_line() {
+        let source = source();
+        source.metrics.queue_added.inc();
+        let tree = Tree::read(&source);
+        assert!(changed(&Tree::default(), &tree).is_some());
+        assert_eq!(changed(&tree, &tree), None);
+    }
+
+    #[test]
+    fn logs_what_changed_every_period_and_everything_at_the_end() {
+        let source = source();
         let file = OutputLabels { output: "file" };
         let acked = source.metrics.output_acked.get_or_create_owned(&file);
         let lines = lines(|| {

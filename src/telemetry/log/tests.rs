@@ -212,6 +212,25 @@ fn a_flush_waits_for_the_writer_but_not_for_ever() {
 }
 
 #[test]
+fn letting_go_of_the_log_waits_for_the_last_lines() {
+    let (jobs, receiver) = sync_channel(1);
+    let log = Log { jobs };
+    let written = Arc::new(AtomicU64::new(0));
+    let slow = Arc::clone(&written);
+    let writing = std::thread::spawn(move || {
+        let Ok(Job::Flush(done)) = receiver.recv() else {
+            panic!("nobody waits");
+        };
+        std::thread::sleep(Duration::from_millis(50));
+        slow.store(1, Ordering::SeqCst);
+        done.send(()).unwrap();
+    });
+    drop(log);
+    assert_eq!(written.load(Ordering::SeqCst), 1);
+    writing.join().unwrap();
+}
+
+#[test]
 fn what_is_logged_is_in_the_file_when_the_log_is_let_go_of() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = config();
