@@ -120,6 +120,12 @@ impl Decoder {
         }
     }
 
+    /// Bytes held at the moment.
+    #[cfg(test)]
+    fn held(&self) -> usize {
+        self.scanner.held()
+    }
+
     /// The body has ended. Gives the envelope; where the whole answer is one record, it is in there.
     pub fn finish(self) -> Result<Envelope, DecodeError> {
         if self.head.iter().all(u8::is_ascii_whitespace) {

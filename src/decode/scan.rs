@@ -12,6 +12,13 @@ use super::envelope::{Envelope, Records};
 /// Containers in one another, as in `serde_json`.
 const MAX_DEPTH: usize = 120;
 
+/// Longest text of the envelope that is kept; a longer one is left out as it comes in.
+const MAX_TEXT: usize = 1024 * 1024;
+/// Longest name of a member, and longest number.
+const MAX_NAME: usize = 64 * 1024;
+/// Largest record, and largest envelope.
+pub(super) const MAX_RECORD: usize = 8 * 1024 * 1024;
+
 /// What a step found.
 #[derive(Debug)]
 pub(super) enum Step {
@@ -36,6 +43,10 @@ pub(super) struct Scanner {
     expect: Expect,
     found_list: bool,
     record: Option<RecordScan>,
+    /// How far an unfinished text has been looked through.
+    looked: usize,
+    /// In a text that is too long to keep.
+    skipping: bool,
 }
 
 #[derive(Debug)]
@@ -87,6 +98,8 @@ impl Scanner {
             expect: Expect::Value,
             found_list: false,
             record: None,
+            looked: 0,
+            skipping: false,
         }
     }
 
@@ -96,6 +109,7 @@ impl Scanner {
             self.buffer.drain(..done);
             self.dropped += done as u64;
             self.position -= done;
+            self.looked = self.looked.saturating_sub(done);
             if let Some(record) = &mut self.record {
                 record.start -= done;
                 record.at -= done;
@@ -106,6 +120,11 @@ impl Scanner {
 
     pub(super) fn bytes(&self, range: Range<usize>) -> &[u8] {
         &self.buffer[range]
+    }
+
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.buffer.len() + self.rest.len()
     }
 
     /// Whether the root value has ended.
@@ -120,8 +139,19 @@ impl Scanner {
     /// Goes on to the end of the next record, or as far as it can.
     pub(super) fn step(&mut self) -> Result<Step, DecodeError> {
         loop {
+            if self.rest.len() > MAX_RECORD {
+                return Err(too_large(
+                    "what the answer has beside its list of records, or its only record,",
+                ));
+            }
+            if self.skipping && !self.skip() {
+                return Ok(Step::NeedMore);
+            }
             if let Some(record) = &mut self.record {
                 let Some(end) = record.end(&self.buffer) else {
+                    if self.buffer.len() - record.start > MAX_RECORD {
+                        return Err(too_large("a record"));
+                    }
                     return Ok(Step::NeedMore);
                 };
                 let range = record.start..end;
@@ -213,7 +243,10 @@ impl Scanner {
         if byte != b'"' {
             return Err(self.syntax("expected a member's name"));
         }
-        let Some(end) = string_end(&self.buffer, self.position) else {
+        let Some(end) = string_end(&self.buffer, self.position + 1) else {
+            if self.buffer.len() - self.position > MAX_NAME {
+                return Err(self.syntax("a member's name longer than 64 KiB"));
+            }
             return Ok(false);
         };
         // The colon belongs to the name, so that the two are dealt with at once.
@@ -299,7 +332,8 @@ impl Scanner {
 
     fn scalar(&mut self, byte: u8) -> Result<bool, DecodeError> {
         let end = if byte == b'"' {
-            string_end(&self.buffer, self.position)
+            let from = self.looked.max(self.position + 1);
+            string_end(&self.buffer, from)
         } else {
             // A number or word ends before the next mark; where none has arrived yet, it may go on.
             self.buffer[self.position..]
@@ -311,8 +345,10 @@ impl Scanner {
             if self.stack.is_empty() {
                 return Err(self.syntax("expected an object or a list"));
             }
+            self.unfinished(byte)?;
             return Ok(false);
         };
+        self.looked = 0;
         if end == self.position {
             return Err(self.syntax("expected a value"));
         }
@@ -324,6 +360,50 @@ impl Scanner {
             Expect::CommaOrEnd
         };
         Ok(true)
+    }
+
+    /// The scalar at the position goes on in bytes that have not arrived.
+    fn unfinished(&mut self, byte: u8) -> Result<(), DecodeError> {
+        let length = self.buffer.len() - self.position;
+        if byte != b'"' {
+            return if length > MAX_NAME {
+                Err(self.syntax("a number longer than 64 KiB"))
+            } else {
+                Ok(())
+            };
+        }
+        // What follows a backslash at the end is not known yet. An even number of them is complete.
+        let slashes = self
+            .buffer
+            .iter()
+            .rev()
+            .take_while(|byte| **byte == b'\\')
+            .count();
+        self.looked = self.buffer.len() - slashes % 2;
+        if length > MAX_TEXT {
+            self.rest.extend_from_slice(b"null");
+            self.position = self.looked;
+            self.looked = 0;
+            self.skipping = true;
+        }
+        Ok(())
+    }
+
+    /// Goes on to the end of a text that is not kept; false while it has not arrived.
+    fn skip(&mut self) -> bool {
+        if let Some(end) = string_end(&self.buffer, self.position) {
+            self.position = end;
+            self.skipping = false;
+            self.expect = Expect::CommaOrEnd;
+            return true;
+        }
+        let slashes = self.buffer[self.position..]
+            .iter()
+            .rev()
+            .take_while(|byte| **byte == b'\\')
+            .count();
+        self.position = self.buffer.len() - slashes % 2;
+        false
     }
 
     fn syntax(&self, message: &str) -> DecodeError {
@@ -386,9 +466,8 @@ impl RecordScan {
     }
 }
 
-/// The offset behind the closing quote of the string that begins at `start`.
-fn string_end(buffer: &[u8], start: usize) -> Option<usize> {
-    let mut at = start + 1;
+/// The offset behind the closing quote of a string, looked for from `at` within it.
+fn string_end(buffer: &[u8], mut at: usize) -> Option<usize> {
     loop {
         at += memchr::memchr2(b'"', b'\\', buffer.get(at..)?)?;
         if buffer[at] == b'"' {
@@ -396,4 +475,11 @@ fn string_end(buffer: &[u8], start: usize) -> Option<usize> {
         }
         at += 2;
     }
+}
+
+fn too_large(what: &str) -> DecodeError {
+    DecodeError::Shape(format!(
+        "{what} is larger than {} MiB; if it is a list, name its place in the command's `records`",
+        MAX_RECORD / 1024 / 1024
+    ))
 }

@@ -176,3 +176,45 @@ proptest! {
 fn a_byte_order_mark_is_skipped() {
     check("\u{feff}{\"a\":1}", None, &[r#"{"a":1}"#], None);
 }
+
+#[test]
+fn a_giant_text_beside_the_records_is_left_out_and_not_held() {
+    for text in [
+        "x".repeat(3_000_000),
+        "\\\\\\\"".repeat(700_000),
+        "\\\\".repeat(1_500_000),
+    ] {
+        for body in [
+            format!(r#"{{"padding":"{text}","_embedded":{{"_instances":[{{"id":"a"}}]}}}}"#),
+            format!(r#"{{"_embedded":{{"_instances":[{{"id":"a"}}]}},"padding":"{text}"}}"#),
+        ] {
+            let mut decoder = Decoder::new(None);
+            let mut records = 0;
+            for piece in body.as_bytes().chunks(16_383) {
+                decoder.feed(piece).unwrap();
+                while decoder.record().unwrap().is_some() {
+                    records += 1;
+                }
+                assert!(decoder.held() < 1_200_000, "{} bytes held", decoder.held());
+            }
+            decoder.finish().unwrap();
+            assert_eq!(records, 1);
+        }
+    }
+}
+
+#[test]
+fn a_giant_record_is_an_error_that_says_what_to_do() {
+    let list = format!(
+        r#"{{"list":[{}{{"id":1}}],"other":1}}"#,
+        r#"{"id":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"},"#.repeat(300_000)
+    );
+    let error = decode(list.as_bytes(), None, 16_384).unwrap_err();
+    assert!(error.to_string().contains("`records`"), "{error}");
+    assert_eq!(
+        decode(list.as_bytes(), Some("/list"), 16_384).unwrap().0.len(),
+        300_001
+    );
+    let record = format!(r#"{{"list":[{{"id":[{}1]}}]}}"#, "1,".repeat(5_000_000));
+    assert!(decode(record.as_bytes(), Some("/list"), 16_384).is_err());
+}

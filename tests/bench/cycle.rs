@@ -4,6 +4,12 @@
 //! the first such request to the end of the last one, over that bound; and the TLS handshakes, which should be one
 //! for each place in flight.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "a measurement: its output is the point, and it fails loudly"
+)]
+
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use ecs_sim::Sim;
@@ -18,7 +24,11 @@ const IN_FLIGHT: usize = 8;
 const LATENCY: Duration = Duration::from_millis(50);
 
 fn main() -> anyhow::Result<()> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(cycle())
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?
+        .block_on(cycle())
 }
 
 async fn cycle() -> anyhow::Result<()> {
@@ -36,18 +46,23 @@ async fn cycle() -> anyhow::Result<()> {
         ca.display()
     );
     for vdc in 0..VDCS {
-        yaml.push_str(&format!("    - vdcname: v{vdc}\n      nodes:\n"));
+        write!(yaml, "    - vdcname: v{vdc}\n      nodes:\n")?;
         for node in 0..NODES {
-            yaml.push_str(&format!("      - host: {}\n", sim.vdc(vdc).node(node).mgmt_host()));
+            write!(yaml, "      - host: {}\n", sim.vdc(vdc).node(node).mgmt_host())?;
         }
     }
-    yaml.push_str(&format!(
+    write!(
+        yaml,
         "  commands:\n  - type: disks\n  - type: processes\noutput.file.path: {0}/out\npath.data: {0}/data\n",
         directory.path().display()
-    ));
+    )?;
     let file = directory.path().join("ecsbeat.yml");
     std::fs::write(&file, yaml)?;
-    let sources = Sources { files: vec![file], once: true, ..Sources::default() };
+    let sources = Sources {
+        files: vec![file],
+        once: true,
+        ..Sources::default()
+    };
     let config = load(&sources, &|_| None)?;
     let whole = Instant::now();
     let app = App::new(config, Clock::system())?;
@@ -59,10 +74,18 @@ async fn cycle() -> anyhow::Result<()> {
     for vdc in 0..VDCS {
         let of_vdc: Vec<_> = requests
             .iter()
-            .filter(|request| request.vdc == Some(vdc) && request.path.starts_with("/dashboard/nodes/"))
+            .filter(|request| request.vdc == vdc && request.path.starts_with("/dashboard/nodes/"))
             .collect();
-        let first = of_vdc.iter().map(|request| request.at_ms).min().unwrap_or_default();
-        let last = of_vdc.iter().map(|request| request.at_ms).max().unwrap_or_default();
+        let first = of_vdc
+            .iter()
+            .map(|request| request.at_ms)
+            .min()
+            .unwrap_or_default();
+        let last = of_vdc
+            .iter()
+            .map(|request| request.at_ms)
+            .max()
+            .unwrap_or_default();
         most = most.max(of_vdc.len());
         slowest = slowest.max(Duration::from_millis(u64::try_from(last - first)?) + LATENCY);
         println!(
@@ -73,7 +96,10 @@ async fn cycle() -> anyhow::Result<()> {
         );
     }
     let bound = LATENCY * u32::try_from(most.div_ceil(IN_FLIGHT))?;
-    println!("cycle {slowest:?}, bound {bound:?}, ratio {:.2}; whole run with start and stop {whole:?}", slowest.as_secs_f64() / bound.as_secs_f64());
+    println!(
+        "cycle {slowest:?}, bound {bound:?}, ratio {:.2}; whole run with start and stop {whole:?}",
+        slowest.as_secs_f64() / bound.as_secs_f64()
+    );
     sim.shutdown().await;
     Ok(())
 }

@@ -4,6 +4,12 @@
 //! Both are run in turn, so that a machine whose speed drifts slows both; the ratio of the medians is the figure.
 //! Allocations are counted by divan's profiler in the table that follows.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::expect_used,
+    reason = "a measurement: its output is the point, and it fails loudly"
+)]
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -38,7 +44,10 @@ fn main() {
     println!("{} MB, {} records", SIZE / 1024 / 1024, product(&body));
     println!("serde_json Value, parse and re-serialise: {theirs:?} (median of {TURNS})");
     println!("decode, transform, encode:                {ours:?} (median of {TURNS})");
-    println!("ratio: {:.2} times its speed", theirs.as_secs_f64() / ours.as_secs_f64());
+    println!(
+        "ratio: {:.2} times its speed",
+        theirs.as_secs_f64() / ours.as_secs_f64()
+    );
     divan::main();
 }
 
@@ -50,7 +59,8 @@ fn time(work: impl FnOnce() -> usize) -> Duration {
 
 /// Disks, as localzone lists them, each with its identities and eleven metrics.
 fn answer() -> Vec<u8> {
-    let mut body = br#"{"title":"disks List","_links":{"self":{"href":"/x"}},"_embedded":{"_instances":["#.to_vec();
+    let mut body =
+        br#"{"title":"disks List","_links":{"self":{"href":"/x"}},"_embedded":{"_instances":["#.to_vec();
     let mut number = 0u64;
     while body.len() < SIZE {
         if number > 0 {
@@ -64,7 +74,10 @@ fn answer() -> Vec<u8> {
         );
         for name in ["Total", "Free", "Allocated"] {
             for tier in ["", "L1", "L2"] {
-                record.push_str(&point(&format!("diskSpace{name}Current{tier}"), 8_000_000_000_000 + number));
+                record.push_str(&point(
+                    &format!("diskSpace{name}Current{tier}"),
+                    8_000_000_000_000 + number,
+                ));
             }
         }
         record.push_str(r#""diskSpaceAllocatedPercentageCurrent":[{"t":"1780000000","Percent":"31.2"}],"#);
@@ -95,7 +108,11 @@ fn product(body: &[u8]) -> usize {
     };
     let now = Timestamp::UNIX_EPOCH;
     let frame = Frame::new(&identity, &origin, "disks", "metric", 0, now, now);
-    let rules = Rules { metrics: true, wanted: vec!["id".into(), "nodeId".into()], ..Rules::default() };
+    let rules = Rules {
+        metrics: true,
+        wanted: vec!["id".into(), "nodeId".into()],
+        ..Rules::default()
+    };
     let mut decoder = Decoder::new(None);
     let mut members = Vec::new();
     let mut records = 0;
@@ -127,11 +144,15 @@ fn value(body: &[u8]) -> usize {
 #[divan::bench]
 fn decode_transform_encode(bencher: divan::Bencher<'_, '_>) {
     let body = answer();
-    bencher.counter(BytesCount::new(body.len())).bench_local(|| product(&body));
+    bencher
+        .counter(BytesCount::new(body.len()))
+        .bench_local(|| product(&body));
 }
 
 #[divan::bench]
 fn serde_json_value(bencher: divan::Bencher<'_, '_>) {
     let body = answer();
-    bencher.counter(BytesCount::new(body.len())).bench_local(|| value(&body));
+    bencher
+        .counter(BytesCount::new(body.len()))
+        .bench_local(|| value(&body));
 }
