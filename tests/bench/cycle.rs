@@ -48,7 +48,7 @@ async fn cycle() -> anyhow::Result<()> {
     for vdc in 0..VDCS {
         write!(yaml, "    - vdcname: v{vdc}\n      nodes:\n")?;
         for node in 0..NODES {
-            write!(yaml, "      - host: {}\n", sim.vdc(vdc).node(node).mgmt_host())?;
+            writeln!(yaml, "      - host: {}", sim.vdc(vdc).node(node).mgmt_host())?;
         }
     }
     write!(

@@ -14,8 +14,6 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use ecs_sim::{Fault, FaultRule, Sim};
 
-const BIG: u64 = 60 * 1024 * 1024;
-
 fn main() -> anyhow::Result<()> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -46,10 +44,101 @@ impl Beat {
 }
 
 async fn memory() -> anyhow::Result<()> {
+    let idle = idle().await?;
+    many_records(idle).await?;
+    giant_member(idle).await
+}
+
+/// The built-in commands on 2 VDCs of 4 nodes, every 2 s.
+async fn idle() -> anyhow::Result<u64> {
+    let sim = sim(2, 4, 12).await?;
+    let commands: String = [
+        "auditevent",
+        "alert",
+        "latestalert",
+        "localzone",
+        "nodes",
+        "replicationgroups",
+        "storagepools",
+        "disks",
+        "processes",
+        "capacity",
+        "nsbilling",
+        "nsbillingsample",
+    ]
+    .iter()
+    .fold(String::new(), |list, kind| list + "  - type: " + kind + "\n");
+    let (beat, _files) = start(&sim, &commands)?;
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    let idle = beat.status("VmRSS")?;
+    println!(
+        "idle, after 12 s of polling 2 VDCs of 4 nodes: RSS {:.1} MB",
+        mib(idle)
+    );
+    Ok(idle)
+}
+
+/// One answer of about 60 MB: every disk of 200 nodes.
+async fn many_records(idle: u64) -> anyhow::Result<()> {
+    let sim = sim(1, 200, 220).await?;
+    let (beat, files) = start(&sim, DISKS)?;
+    answered(&sim, 1).await;
+    let written: u64 = std::fs::read_dir(files.path().join("out"))?
+        .flatten()
+        .filter_map(|f| f.metadata().ok())
+        .map(|m| m.len())
+        .sum();
+    println!(
+        "44,000 disks in one answer, {:.0} MB of events written: peak RSS {:.1} MB, {:.1} MB above idle",
+        mib(written / 1024),
+        mib(beat.status("VmHWM")?),
+        mib(beat.status("VmHWM")?.saturating_sub(idle))
+    );
+    Ok(())
+}
+
+/// An answer of 60 MB that is one text beside the records.
+async fn giant_member(idle: u64) -> anyhow::Result<()> {
+    let sim = sim(1, 4, 12).await?;
+    sim.faults().set(FaultRule::everywhere(Fault::Big {
+        bytes: 60 * 1024 * 1024,
+    }));
+    let (beat, _files) = start(&sim, DISKS)?;
+    answered(&sim, 1).await;
+    println!(
+        "a text of 60 MB beside the records: peak RSS {:.1} MB, {:.1} MB above idle",
+        mib(beat.status("VmHWM")?),
+        mib(beat.status("VmHWM")?.saturating_sub(idle))
+    );
+    Ok(())
+}
+
+const DISKS: &str = "  - {type: alldisks, uri: \"/dashboard/zones/localzone/disks?dataType=current\", level: vdc, interval: 1h}\n";
+
+async fn sim(vdcs: usize, nodes: usize, disks: usize) -> anyhow::Result<Sim> {
     let mut config = ecs_sim::Config::for_tests();
-    config.vdcs = 2;
-    config.nodes_per_vdc = 4;
-    let sim = Sim::start(config).await?;
+    config.vdcs = vdcs;
+    config.nodes_per_vdc = nodes;
+    config.disks_per_node = disks;
+    Sim::start(config).await
+}
+
+/// Waits until so many answers with disks have been sent, and what they became is written.
+async fn answered(sim: &Sim, count: usize) {
+    let begin = Instant::now();
+    let sent = || {
+        sim.requests()
+            .iter()
+            .filter(|request| request.path.ends_with("/localzone/disks"))
+            .count()
+    };
+    while sent() < count && begin.elapsed() < Duration::from_secs(120) {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+}
+
+fn start(sim: &Sim, commands: &str) -> anyhow::Result<(Beat, tempfile::TempDir)> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().display();
     std::fs::write(directory.path().join("ca.pem"), sim.ca_pem())?;
@@ -57,80 +146,24 @@ async fn memory() -> anyhow::Result<()> {
         "ecsbeat:\n  period: 2s\n  customers:\n  - customername: sim\n    username: monitor\n    \
          password: CANARY-password-monitor\n    ssl.certificate_authorities: [{path}/ca.pem]\n    vdcs:\n"
     );
-    for vdc in 0..2 {
-        write!(yaml, "    - vdcname: v{vdc}\n      nodes:\n")?;
-        for node in 0..4 {
-            write!(yaml, "      - host: {}\n", sim.vdc(vdc).node(node).mgmt_host())?;
-        }
+    for vdc in 0..sim.vdcs() {
+        let nodes: Vec<String> = (0..4)
+            .map(|node| format!("{{host: \"{}\"}}", sim.vdc(vdc).node(node).mgmt_host()))
+            .collect();
+        writeln!(yaml, "    - {{vdcname: v{vdc}, nodes: [{}]}}", nodes.join(", "))?;
     }
-    write!(
+    writeln!(
         yaml,
-        "output.file: {{path: {path}/out, rotate_every_kb: 1000000}}\npath.data: {path}/data\nhttp: {{enabled: true, port: 0}}\nlogging.level: error\n"
+        "  commands:\n{commands}output.file: {{path: {path}/out, rotate_every_kb: 1000000}}\n\
+         path.data: {path}/data\nhttp: {{enabled: true, port: 0}}\nlogging.level: error"
     )?;
-    // The built-in commands, and every disk of a VDC in one answer, which is made big later.
-    let all = "  commands:\n".to_owned()
-        + &[
-            "auditevent",
-            "alert",
-            "latestalert",
-            "localzone",
-            "nodes",
-            "replicationgroups",
-            "storagepools",
-            "disks",
-            "processes",
-            "capacity",
-            "nsbilling",
-            "nsbillingsample",
-        ]
-        .map(|kind| format!("  - type: {kind}\n"))
-        .concat()
-        + "  - {type: alldisks, uri: \"/dashboard/zones/localzone/disks?dataType=current\", level: vdc, interval: 2s}\n";
-    let yaml = yaml.replace("output.file", &format!("{all}output.file"));
     let file = directory.path().join("ecsbeat.yml");
     std::fs::write(&file, yaml)?;
     let child = Command::new(env!("CARGO_BIN_EXE_ecsbeat"))
         .args(["-c".as_ref(), file.as_os_str(), "-e".as_ref()])
         .stderr(Stdio::inherit())
         .spawn()?;
-    let beat = Beat(child);
-    tokio::time::sleep(Duration::from_secs(12)).await;
-    let idle = beat.status("VmRSS")?;
-    println!(
-        "idle after 12 s of polling 2 VDCs of 4 nodes: RSS {:.1} MB",
-        mib(idle)
-    );
-    sim.faults().set(
-        FaultRule::everywhere(Fault::Big { bytes: BIG })
-            .on_path("/dashboard/zones/localzone/disks")
-            .times(2),
-    );
-    let served = sim.requests().len();
-    let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(60) {
-        let big = sim
-            .requests()
-            .iter()
-            .skip(served)
-            .filter(|r| r.path.ends_with("/localzone/disks"))
-            .count();
-        if big >= 2 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    let peak = beat.status("VmHWM")?;
-    println!(
-        "two answers of {} MB, both VDCs at once: peak RSS {:.1} MB, {:.1} MB above idle; {:.1} MB now",
-        BIG / 1024 / 1024,
-        mib(peak),
-        mib(peak - idle),
-        mib(beat.status("VmRSS")?)
-    );
-    drop(beat);
-    sim.shutdown().await;
-    Ok(())
+    Ok((Beat(child), directory))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
