@@ -16,7 +16,7 @@ build: tools ## Debug build of everything
 	$(CARGO) build --workspace --all-targets
 
 release: tools ## The product as it is shipped
-	$(CARGO) build --release --bin ecsbeat
+	ECSBEAT_COMMIT=$$(git rev-parse --short HEAD 2>/dev/null || echo unknown) $(CARGO) build --release --bin ecsbeat
 
 test: tools ## Every test
 	$(CARGO) test --workspace
