@@ -1,0 +1,4 @@
+//! The real binary against the simulator, a theme in each file.
+
+/// `--once`, to each output.
+mod once;
