@@ -292,7 +292,10 @@ impl Process {
     /// Resident memory, in KiB.
     pub(crate) fn rss(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .unwrap();
         line.trim().trim_end_matches("kB").trim().parse().unwrap()
     }
 }
@@ -330,10 +333,16 @@ impl Reply {
 }
 
 /// Asks; an answer within two seconds, whatever else hangs.
-pub(crate) async fn ask(address: SocketAddr, method: &str, path: &str, headers: &str) -> std::io::Result<Reply> {
+pub(crate) async fn ask(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &str,
+) -> std::io::Result<Reply> {
     let asked = async {
         let mut stream = TcpStream::connect(address).await?;
-        let request = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\n{headers}Connection: close\r\n\r\n");
+        let request =
+            format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\n{headers}Connection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;
