@@ -62,7 +62,10 @@ fn expected(sim: &Sim) -> BTreeMap<String, usize> {
 }
 
 /// Documents by type, without those whose number the world decides; every id but once.
-fn counted<'a>(sim: &Sim, lines: impl Iterator<Item = &'a str>) -> (BTreeMap<String, usize>, BTreeSet<String>) {
+fn counted<'a>(
+    sim: &Sim,
+    lines: impl Iterator<Item = &'a str>,
+) -> (BTreeMap<String, usize>, BTreeSet<String>) {
     let mut counts = BTreeMap::new();
     let mut ids = BTreeSet::new();
     for line in lines {
@@ -71,7 +74,10 @@ fn counted<'a>(sim: &Sim, lines: impl Iterator<Item = &'a str>) -> (BTreeMap<Str
         *counts
             .entry(json["ecs-event-type"].as_str().unwrap().to_owned())
             .or_default() += 1;
-        assert!(ids.insert(json["event"]["id"].as_str().unwrap().to_owned()), "twice: {line}");
+        assert!(
+            ids.insert(json["event"]["id"].as_str().unwrap().to_owned()),
+            "twice: {line}"
+        );
         for canary in sim.canaries() {
             assert!(!line.contains(&canary), "{canary} in {line}");
         }
@@ -86,13 +92,19 @@ fn counted<'a>(sim: &Sim, lines: impl Iterator<Item = &'a str>) -> (BTreeMap<Str
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn once_delivers_all_types_to_the_console_and_nothing_else_is_there() {
     let (sim, home) = (world().await, Home::new());
-    home.configure(&format!("ecsbeat:\n{}output.console: {{}}\n", customers(&sim, &home)));
+    home.configure(&format!(
+        "ecsbeat:\n{}output.console: {{}}\n",
+        customers(&sim, &home)
+    ));
     let ended = home.run(&["--once"]).await;
     ended.expect(0);
     assert!(ended.stdout.ends_with('\n'));
     let (counts, _) = counted(&sim, ended.stdout.lines());
     assert_eq!(counts, expected(&sim), "{}", ended.stderr);
-    assert_eq!((sim.live_tokens("monitor", 0), sim.live_tokens("monitor", 1)), (0, 0));
+    assert_eq!(
+        (sim.live_tokens("monitor", 0), sim.live_tokens("monitor", 1)),
+        (0, 0)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -142,11 +154,18 @@ async fn once_delivers_all_types_to_elasticsearch_under_their_event_ids() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn once_fails_when_a_vdc_is_down_and_still_delivers_the_other() {
     let (sim, home) = (world().await, Home::new());
-    home.configure(&format!("ecsbeat:\n{}output.console: {{}}\n", customers(&sim, &home)));
+    home.configure(&format!(
+        "ecsbeat:\n{}output.console: {{}}\n",
+        customers(&sim, &home)
+    ));
     sim.vdc(1).down().unwrap();
     let ended = home.run(&["--once"]).await;
     ended.expect(1);
-    let documents: Vec<Value> = ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let documents: Vec<Value> = ended
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     let of = |vdc: usize, failed: bool| {
         let name = sim.vdc(vdc).name();
         let wanted = documents.iter().filter(|json| {
@@ -170,7 +189,11 @@ async fn once_fails_with_a_wrong_password_and_does_not_hammer_the_login() {
     ));
     let ended = home.run(&["--once"]).await;
     ended.expect(1);
-    let logins = sim.requests().iter().filter(|request| request.path == "/login").count();
+    let logins = sim
+        .requests()
+        .iter()
+        .filter(|request| request.path == "/login")
+        .count();
     assert!(logins <= 2 * sim.vdcs(), "{logins} logins lock accounts");
     assert!(!ended.stderr.contains("wrong-one") && !ended.stdout.contains("wrong-one"));
 }
@@ -182,7 +205,13 @@ async fn an_invalid_configuration_is_told_whole_and_exits_with_78() {
     let ended = home.run(&["--once"]).await;
     ended.expect(78);
     assert!(ended.stderr.starts_with("Exiting: "), "{}", ended.stderr);
-    for part in ["ecsbeat.perid", "ecsbeat.max_attempts", "ecsbeat.customers", "shutdown_timeot", "shutdown_timeout"] {
+    for part in [
+        "ecsbeat.perid",
+        "ecsbeat.max_attempts",
+        "ecsbeat.customers",
+        "shutdown_timeot",
+        "shutdown_timeout",
+    ] {
         assert!(ended.stderr.contains(part), "{part} is not in:\n{}", ended.stderr);
     }
     assert_eq!(ended.stdout, "");
@@ -193,14 +222,20 @@ async fn an_invalid_configuration_is_told_whole_and_exits_with_78() {
 async fn a_signal_ends_once_early_and_its_exit_code_tells_that_it_was_not_everything() {
     let (sim, home) = (world().await, Home::new());
     let bulk = Bulk::start(bulk::Config::for_tests()).await.unwrap();
-    bulk.set(BulkRule::always(BulkFault::Status { status: 503, retry_after: None }));
+    bulk.set(BulkRule::always(BulkFault::Status {
+        status: 503,
+        retry_after: None,
+    }));
     home.configure(&format!(
         "ecsbeat:\n{}output.elasticsearch.hosts: ['{}']\nshutdown_timeout: 2s\n",
         customers(&sim, &home),
         bulk.url()
     ));
     let mut process = home.start(&["--once"]);
-    eventually("a bulk is refused", SOON, || (!bulk.requests().is_empty()).then_some(())).await;
+    eventually("a bulk is refused", SOON, || {
+        (!bulk.requests().is_empty()).then_some(())
+    })
+    .await;
     assert!(process.runs(), "what cannot be delivered is waited for");
     process.signal(Signal::TERM);
     let ended = process.ended(SOON).await;
@@ -212,7 +247,8 @@ async fn a_signal_ends_once_early_and_its_exit_code_tells_that_it_was_not_everyt
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_signal_ends_once_while_ecs_hangs() {
     let (sim, home) = (world().await, Home::new());
-    sim.faults().set(FaultRule::everywhere(Fault::Hang).on_path("/dashboard"));
+    sim.faults()
+        .set(FaultRule::everywhere(Fault::Hang).on_path("/dashboard"));
     home.configure(&format!(
         "ecsbeat:\n{}output.console: {{}}\nshutdown_timeout: 2s\n",
         customers_with(&sim, &home, crate::support::process::PASSWORD, "reqtimeout: 60s")
