@@ -234,10 +234,6 @@ impl Process {
         self.stderr.now()
     }
 
-    pub(crate) fn stdout(&self) -> String {
-        self.stdout.now()
-    }
-
     /// Whether it still runs.
     pub(crate) fn runs(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
