@@ -39,6 +39,8 @@ pub use stages::clients;
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long the main loop may be silent before it counts as dead.
 const LIVENESS: Duration = Duration::from_secs(10);
+/// What logging out may take even where `shutdown_timeout` is used up. A token that stays behind ends by itself.
+const LOGOUT: Duration = Duration::from_millis(700);
 
 /// Why the process cannot start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -240,7 +242,13 @@ impl App {
         publishers.shutdown().await;
         companions.shutdown().await;
         self.metrics.leader.set(0);
-        futures_util::future::join_all(clients.iter().flatten().map(|client| client.logout())).await;
+        let logouts = futures_util::future::join_all(clients.iter().flatten().map(|client| client.logout()));
+        if timeout_at(deadline.max(Instant::now() + LOGOUT), logouts)
+            .await
+            .is_err()
+        {
+            tracing::warn!("not every VDC answered to the logout; its token ends when ECS finds it idle");
+        }
         tracing::info!("ecsbeat stopped.");
         match died {
             Some(part) => Err(AppError::Died(part)),

@@ -2,7 +2,7 @@
 //!
 //! Owns `checkpoints.json`: written whole to a new file, fsynced, renamed over the old one, with a checksum. A
 //! file that does not read back is set aside under another name, with an error in the log, and the streams
-//! begin anew (windowed ones from `max_catch_up` at the earliest). Used on a single node only; it does no
+//! begin anew (windowed ones go back as far as `max_catch_up` then). Used on a single node only; it does no
 //! fencing. Writes are blocking and belong on a blocking thread, see [`FileStore::save`].
 
 use std::collections::BTreeMap;
@@ -32,6 +32,8 @@ struct Inner {
     values: Mutex<Values>,
     /// Held while the file is written, so that an older state never replaces a newer one.
     writing: Mutex<u64>,
+    /// What was there could not be read.
+    after_damage: bool,
 }
 
 #[derive(Debug, Default)]
@@ -92,11 +94,17 @@ impl FileStore {
                     version: u64::from(damaged),
                 }),
                 writing: Mutex::new(0),
+                after_damage: damaged,
             }),
         };
         // Find out at start, not after the first poll, that nothing can be written here.
         store.write()?;
         Ok((store, complaint))
+    }
+
+    /// Whether a file that could not be read was set aside when the store was opened.
+    pub fn is_after_damage(&self) -> bool {
+        self.inner.after_damage
     }
 
     /// The checkpoint of a stream, if it has one.

@@ -186,6 +186,13 @@ impl Unit {
         self.clients.iter().find_map(|client| client.source_time())
     }
 
+    /// Asks the source anew what time it is there, see [`Unit::source_time`].
+    pub async fn ask_time(&self) {
+        if let Some(client) = self.clients.iter().find(|client| client.source_time().is_some()) {
+            client.ask_time().await;
+        }
+    }
+
     /// Polls one target. Records go into the queue while the answer is still coming in; what fails is given
     /// back, and what was emitted before stays emitted. May be dropped midway.
     pub async fn poll(&self, target: &Target, round: &Round, harvest: &mut Harvest) -> Vec<EcsError> {

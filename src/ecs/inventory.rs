@@ -17,6 +17,8 @@ use crate::retry::Backoff;
 /// Pauses while it cannot be read.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// What a VDC says of itself: the shortest answer there is.
+const LOCAL_VDC: &str = "/object/vdcs/vdc/local.json";
 /// An extra refresh (a node was not found) comes at most this often.
 const LEAST_BETWEEN: Duration = Duration::from_secs(30);
 
@@ -97,6 +99,13 @@ impl Client {
         self.refresh_inventory.notify_one();
     }
 
+    /// Has the VDC say what time it is there, for [`Client::source_time`]. Where it does not answer nothing changes.
+    pub async fn ask_time(&self) {
+        if let Err(error) = self.fetch_whole(&Query::get(LOCAL_VDC)).await {
+            tracing::debug!(customer = %self.customer, vdc = %self.name, %error, "the VDC does not tell its time");
+        }
+    }
+
     /// Waits until the first reading has ended, well or not.
     pub async fn first_inventory(&self) {
         self.first_inventory.wait().await;
@@ -104,7 +113,7 @@ impl Client {
 
     /// Reads the inventory once.
     pub async fn read_inventory(&self) -> Result<Arc<Inventory>, EcsError> {
-        let vdc = self.records("/object/vdcs/vdc/local.json", None).await?;
+        let vdc = self.records(LOCAL_VDC, None).await?;
         let nodes = self.records("/vdc/nodes.json", Some("/node")).await?;
         let read = Arc::new(Inventory::new(vdc.first().unwrap_or(&Value::Null), &nodes));
         let old = self.inventory.swap(Some(Arc::clone(&read)));

@@ -197,7 +197,7 @@ impl<S: Sink> Publisher<S> {
                     tracing::debug!(
                         output = self.policy.name,
                         events = count,
-                        message,
+                        error = message,
                         "batch too large, halved"
                     );
                     self.counters.split.inc();
@@ -291,7 +291,7 @@ impl<S: Sink> Publisher<S> {
         self.counters.dropped(reason);
         tracing::warn!(
             output = self.policy.name, event_id = %event.id, command = %event.kind, reason = reason.as_str(),
-            message, "event dropped"
+            error = message, "event dropped"
         );
         event.ack.dropped();
     }

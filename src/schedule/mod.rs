@@ -47,6 +47,7 @@ pub struct Ended {
 /// midway loses nothing: what was not acknowledged is polled again after the next start.
 pub async fn run(unit: Unit, plan: Plan) -> Ended {
     let unit = Arc::new(unit);
+    windowed::begin_far_back(&unit, &plan).await;
     tokio::select! {
         () = unit.prepared() => {}
         () = plan.stop.cancelled() => return Ended { well: false },

@@ -42,6 +42,24 @@ struct Windows {
     well: bool,
 }
 
+/// Where the checkpoints were lost, nobody knows how far this stream was: it goes back as far as it may. Noted in
+/// a checkpoint, so that a restart before the first window does not forget it.
+pub(super) async fn begin_far_back(unit: &Unit, plan: &Plan) {
+    if let Some(spec) = &unit.command.window
+        && plan.store.is_after_damage()
+        && plan.store.load(&unit.stream).is_none()
+    {
+        let earliest = window::before(unit.context.clock.now(), plan.max_catch_up);
+        // A border ahead: still within reach when polling begins a little later.
+        let until = window::after(window::floor(earliest, spec.step), spec.step);
+        let checkpoint = Checkpoint {
+            until: Some(until),
+            ..Checkpoint::default()
+        };
+        save(plan, unit, checkpoint).await;
+    }
+}
+
 pub(super) async fn run(unit: Arc<Unit>, plan: Plan, progress: Progress) -> Ended {
     let Some(spec) = unit.command.window.clone() else {
         return Ended { well: true };
@@ -99,6 +117,14 @@ pub(super) async fn run(unit: Arc<Unit>, plan: Plan, progress: Progress) -> Ende
 impl Windows {
     /// Reads every window that is complete by now.
     async fn catch_up(&mut self, tick: Timestamp) {
+        let ours = self.unit.context.clock.now();
+        if window::next(&self.spec, self.until, now(&self.unit)).is_none()
+            && window::next(&self.spec, self.until, ours).is_some()
+        {
+            // Only by the clock of ECS nothing is due. It may have been one node's clock, and where nothing is
+            // asked nobody would ever tell us better.
+            self.unit.ask_time().await;
+        }
         let max = self.plan.max_catch_up;
         let (until, given_up) = window::resume(&self.spec, self.until, max, now(&self.unit));
         if let Some(from) = given_up {

@@ -1,0 +1,16 @@
+//! The real binary against the simulator, a theme in each file.
+
+/// Everything that goes wrong with ECS, in one run.
+mod all_faults;
+/// Damaged checkpoints, full disks.
+mod disk;
+/// HTTP endpoints and commands.
+mod endpoints;
+/// SIGKILL at any moment.
+mod kill;
+/// `--once`, to each output.
+mod once;
+/// Every way in which Elasticsearch fails.
+mod outage;
+/// Signals, hanging ends, one process per directory.
+mod stop;
