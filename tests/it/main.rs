@@ -1,4 +1,12 @@
 //! Integration tests: table of contents.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails where it cannot go on"
+)]
+
 /// `ecsbeat.yml`: the sample, the 2017 file, what is refused and how it is told.
 mod config;
+/// For every type, answers in the shapes that ECS gives and the events they must become.
+mod golden;
