@@ -8,5 +8,7 @@
 
 /// `ecsbeat.yml`: the sample, the 2017 file, what is refused and how it is told.
 mod config;
+/// Odd answers of a simulated ECS, and what the collector makes of them.
+mod data_faults;
 /// For every type, answers in the shapes that ECS gives and the events they must become.
 mod golden;
