@@ -2,3 +2,7 @@
 
 /// `ecsbeat.yml`: the sample, the 2017 file, what is refused and how it is told.
 mod config;
+/// What ECS does wrong: accounts, answers, connections, topology, load, secrets.
+mod faults;
+/// The collector against the simulator, in one process.
+mod support;
