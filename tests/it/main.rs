@@ -10,5 +10,9 @@
 mod config;
 /// Odd answers of a simulated ECS, and what the collector makes of them.
 mod data_faults;
+/// What ECS does wrong: accounts, answers, connections, topology, load, secrets.
+mod faults;
 /// For every type, answers in the shapes that ECS gives and the events they must become.
 mod golden;
+/// The collector against the simulator, in one process.
+mod support;
