@@ -4,7 +4,7 @@ use ecs_sim::{Fault, FaultRule, Port};
 use ecsbeat::app::Outcome;
 use serde_json::Value;
 
-use super::bench::{Bench, failures, of, small};
+use crate::support::bench::{Bench, failures, of, small};
 
 const CAPACITY: &str = "{type: capacity}";
 const NODES: &str = "{type: nodes}";

@@ -8,7 +8,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
-use super::bench::{Bench, failures, of, small};
+use crate::support::bench::{Bench, failures, of, small};
 
 const CAPACITY: &str = "{type: capacity}";
 

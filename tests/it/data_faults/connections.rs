@@ -3,7 +3,7 @@
 use ecs_sim::{Fault, FaultRule, Port};
 use ecsbeat::app::Outcome;
 
-use super::bench::{Bench, failures, of, small, sorted};
+use crate::support::bench::{Bench, failures, of, small, sorted};
 
 const CAPACITY: &str = "{type: capacity}";
 const DISKS: &str = "{type: disks}";

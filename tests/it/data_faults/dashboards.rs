@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ecs_sim::{Fault, FaultRule, Oddity};
 use serde_json::{Map, Value};
 
-use super::bench::{Bench, failures, of, small};
+use crate::support::bench::{Bench, failures, of, small};
 
 const COMMANDS: [&str; 5] = [
     "{type: localzone}",

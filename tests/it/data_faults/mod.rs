@@ -1,8 +1,6 @@
 //! What a collector must make of odd answers: one module for each kind of answer, each test
 //! named with the number of the item of the list of API behaviours that it proves.
 
-mod bench;
-
 mod alerts;
 mod billing;
 mod billing_windows;

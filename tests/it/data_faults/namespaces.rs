@@ -3,7 +3,7 @@
 use ecs_sim::{Change, Fault, FaultRule, Oddity};
 use ecsbeat::app::Outcome;
 
-use super::bench::{Bench, failures, of, small, sorted};
+use crate::support::bench::{Bench, failures, of, small, sorted};
 
 const BILLING: &str = "{type: nsbilling}";
 const LIST: &str = "/object/namespaces";

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 #![allow(clippy::panic, reason = "a wait that is over fails its test")]
 
+pub(crate) mod bench;
 mod rig;
 
 use std::time::{Duration, Instant};
