@@ -242,13 +242,7 @@ impl App {
         publishers.shutdown().await;
         companions.shutdown().await;
         self.metrics.leader.set(0);
-        let logouts = futures_util::future::join_all(clients.iter().flatten().map(|client| client.logout()));
-        if timeout_at(deadline.max(Instant::now() + LOGOUT), logouts)
-            .await
-            .is_err()
-        {
-            tracing::warn!("not every VDC answered to the logout; its token ends when ECS finds it idle");
-        }
+        log_out(&clients, deadline.max(Instant::now() + LOGOUT)).await;
         tracing::info!("ecsbeat stopped.");
         match died {
             Some(part) => Err(AppError::Died(part)),
@@ -342,6 +336,14 @@ fn units_of(config: &Config, clients: &[Vec<Arc<Client>>], context: &Arc<Context
         }
     }
     units
+}
+
+/// Gives every token back, as far as there is time.
+async fn log_out(clients: &[Vec<Arc<Client>>], deadline: Instant) {
+    let logouts = futures_util::future::join_all(clients.iter().flatten().map(|client| client.logout()));
+    if timeout_at(deadline, logouts).await.is_err() {
+        tracing::warn!("not every VDC answered to the logout; its token ends when ECS finds it idle");
+    }
 }
 
 async fn drain(publishers: &mut JoinSet<()>) {

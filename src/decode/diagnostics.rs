@@ -134,8 +134,12 @@ fn owned(line: &str) -> Option<DirectoryTable> {
     for (key, value) in fields {
         match key {
             "owner" if !value.is_empty() => {
-                let host = value.rsplit_once(':').map_or(value, |(host, _port)| host);
-                table.owner_ip = Some(host.trim_matches(|c| c == '[' || c == ']').to_owned());
+                // The bracket behind an IPv6 address has ended the part, and the port is not in it.
+                let host = value
+                    .strip_prefix('[')
+                    .or_else(|| Some(value.rsplit_once(':')?.0))
+                    .unwrap_or(value);
+                table.owner_ip = Some(host.to_owned());
             }
             "creationCompleted" => table.created = Some(value.to_owned()),
             _ => {}

@@ -104,13 +104,13 @@ impl Envelope {
             });
         }
         if records.pointer.is_some() || members.contains_key("_embedded") {
-            // An empty answer may leave the list out. A list or object of another name is a surprise that must
-            // not pass for "no records".
+            // An empty answer may leave the list out, or have null for it. A list or object of another name is a
+            // surprise that must not pass for "no records".
             let surprise: Vec<&str> = members
                 .iter()
                 .filter(|(name, value)| {
                     matches!(value, Value::Array(list) if !list.is_empty())
-                        || matches!(value, Value::Object(object) if !object.is_empty() && *name != "_links")
+                        || matches!(value, Value::Object(object) if *name != "_links" && !is_empty_wrapper(object))
                 })
                 .map(|(name, _)| name.as_str())
                 .collect();
@@ -158,6 +158,13 @@ impl Envelope {
             rest,
         })
     }
+}
+
+/// Whether the object has nothing but notes about paging, and null where the records would be.
+fn is_empty_wrapper(object: &Map<String, Value>) -> bool {
+    object
+        .iter()
+        .all(|(key, value)| value.is_null() || is_paging(key))
 }
 
 /// The list, where the object is nothing but one list of objects and notes about paging.

@@ -165,8 +165,8 @@ impl Windows {
         let started = Instant::now();
         let before = harvest.acks.issued();
         let mut errors = self.unit.poll(&Target::Whole, round, &mut harvest).await;
-        let clock = self.unit.context.clock.now();
-        if errors.is_empty() && harvest.wants_another_try(round, self.spec.lag, clock) {
+        // By the source's clock: ours may be ahead, and would give the window up at once.
+        if errors.is_empty() && harvest.wants_another_try(round, self.spec.lag, now(&self.unit)) {
             tracing::debug!(stream = %self.unit.stream, end = %span.end, "the source is not up to date with the window yet");
             self.progress.polled(round.tick, started.elapsed(), 0, &[]);
             return false;

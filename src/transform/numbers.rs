@@ -1,7 +1,7 @@
 //! Which strings are numbers.
 //!
 //! Owns the rule by a field's name and the check of a text. The dashboards give every scalar as a string, and
-//! so does metering for its `total_…`; identifiers and names are strings even where they have digits only, so
+//! so do metering and, in some releases, capacity for their `total…`; identifiers and names are strings even where they have digits only, so
 //! that a field never changes its type from one record to the next.
 
 /// How strings below a field are treated.
@@ -19,7 +19,7 @@ impl Rule {
         let numeric = if metrics {
             !is_word(name)
         } else {
-            name.starts_with("total_") && !name.ends_with("_unit")
+            name.starts_with("total") && !name.ends_with("_unit")
         };
         if numeric { Self::Numbers } else { Self::Strings }
     }
@@ -131,6 +131,7 @@ mod tests {
         assert_eq!(Rule::of("numNodes", true), Rule::Numbers);
         assert_eq!(Rule::of("numNodes", false), Rule::Strings);
         assert_eq!(Rule::of("total_size", false), Rule::Numbers);
+        assert_eq!(Rule::of("totalFree_gb", false), Rule::Numbers);
         assert_eq!(Rule::of("total_size_unit", false), Rule::Strings);
         assert_eq!(Rule::of("namespace", false), Rule::Strings);
     }

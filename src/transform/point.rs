@@ -195,7 +195,7 @@ impl<'de> Visitor<'de> for Element<'de> {
         };
         while let Some(Name(key)) = map.next_key()? {
             let leaf = map.next_value::<Leaf<'de>>()?;
-            if key == "t" {
+            if key.trim() == "t" {
                 point.time = match &leaf {
                     Leaf::Text(text) => text.parse().ok(),
                     Leaf::Other(value) => value.as_i64(),

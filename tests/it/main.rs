@@ -1,9 +1,20 @@
 //! Integration tests: table of contents.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 /// `ecsbeat.yml`: the sample, the 2017 file, what is refused and how it is told.
 mod config;
+/// Odd answers of a simulated ECS, and what the collector makes of them.
+mod data_faults;
+/// What ECS does wrong: accounts, answers, connections, topology, load, secrets.
+mod faults;
+/// For every type, answers in the shapes that ECS gives and the events they must become.
+mod golden;
 /// The real binary against the simulator: delivery, ends, kills, outages, endpoints.
 mod process;
 /// What tests share.
