@@ -1,10 +1,15 @@
 //! Integration tests: table of contents.
 
 #![allow(
+    clippy::pedantic,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test fails by panicking"
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::let_and_return,
+    clippy::format_collect,
+    reason = "a test fails by panicking, tells what it skips, and reads like a story"
 )]
 
 /// `ecsbeat.yml`: the sample, the 2017 file, what is refused and how it is told.
