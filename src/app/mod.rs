@@ -10,6 +10,7 @@ mod stages;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -236,11 +237,13 @@ impl App {
             );
         }
         over.cancel();
+        let each = || clients.iter().flatten();
+        join_all(each().map(|client| client.close())).await;
         units.shutdown().await;
         publishers.shutdown().await;
         companions.shutdown().await;
         self.metrics.leader.set(0);
-        futures_util::future::join_all(clients.iter().flatten().map(|client| client.logout())).await;
+        join_all(each().map(|client| client.logout())).await;
         tracing::info!("ecsbeat stopped.");
         match died {
             Some(part) => Err(AppError::Died(part)),

@@ -201,7 +201,9 @@ impl EcsError {
     /// Whether another attempt may help.
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Transport { .. } | Self::Timeout { .. } => Retry::After(Duration::ZERO),
+            Self::Transport { .. } | Self::Timeout { .. } | Self::Unauthorized { .. } => {
+                Retry::After(Duration::ZERO)
+            }
             Self::Server {
                 retryable: true,
                 retry_after,
@@ -217,7 +219,7 @@ impl EcsError {
     /// Whether the node, rather than the query, is at fault.
     pub fn blames_node(&self) -> bool {
         match self {
-            Self::Transport { .. } | Self::Timeout { .. } => true,
+            Self::Transport { .. } | Self::Timeout { .. } | Self::Unauthorized { .. } => true,
             Self::Server {
                 status, retryable, ..
             } => *status >= 500 && *retryable,

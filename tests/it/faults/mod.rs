@@ -1,5 +1,7 @@
 //! What ECS does wrong, and what the collector makes of it. Each test is named after the item of the list of
 //! faults that it proves.
 
-/// Log in, renew, log out; accounts, roles, hosts.
+/// Logging in, the life of tokens.
 mod auth;
+/// The cap on tokens, roles, accepted hosts.
+mod limits;

@@ -271,6 +271,11 @@ impl Rig {
         outcome
     }
 
+    /// Another password, from the next start on.
+    pub(crate) fn set_password(&mut self, password: &str) {
+        self.builder.password = Some(password.to_owned());
+    }
+
     /// The configuration as the collector gets it.
     pub(crate) fn config(&self) -> Config {
         let directory = self.directory.path();
@@ -419,6 +424,15 @@ ecsbeat:
             vdcs.iter()
                 .zip(&before)
                 .all(|(vdc, before)| count(*vdc) >= before + 2)
+        })
+        .await;
+    }
+
+    /// Waits until two polls of the command have failed after this call.
+    pub(crate) async fn fresh_failures(&self, kind: &str) {
+        let before = ticks(&self.failures(kind));
+        super::eventually(&format!("fresh failures of {kind}"), || {
+            ticks(&self.failures(kind)) >= before + 2
         })
         .await;
     }
