@@ -73,6 +73,8 @@ pub enum EcsError {
         wait: Duration,
         /// The error of the last try.
         because: String,
+        /// Its reason.
+        reason: &'static str,
     },
     /// The token was refused, and a fresh one too.
     #[error("{node}: the token was refused: {said}")]
@@ -234,7 +236,8 @@ impl EcsError {
             Self::Timeout { .. } => "timeout",
             Self::BadCredentials { .. } => "bad_credentials",
             Self::TokenLimit { .. } => "token_limit",
-            Self::LoginPause { .. } => "login_pause",
+            // Why nobody is logged in, and not that it was another command that found out.
+            Self::LoginPause { reason, .. } => reason,
             Self::Unauthorized { .. } => "unauthorized",
             Self::Forbidden { .. } => "forbidden",
             Self::HostRejected { .. } => "host_rejected",

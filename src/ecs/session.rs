@@ -72,6 +72,7 @@ pub(super) struct Retired {
 struct Pause {
     until: Instant,
     because: String,
+    reason: &'static str,
 }
 
 impl Session {
@@ -112,6 +113,7 @@ impl Session {
             return Err(EcsError::LoginPause {
                 wait: pause.until - now,
                 because: pause.because,
+                reason: pause.reason,
             });
         }
         match login().await {
@@ -219,6 +221,7 @@ impl State {
         self.pause = Some(Pause {
             until: Instant::now() + wait,
             because: error.to_string(),
+            reason: error.reason(),
         });
     }
 }
