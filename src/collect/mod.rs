@@ -186,6 +186,21 @@ impl Unit {
         self.clients.iter().find_map(|client| client.source_time())
     }
 
+    /// Has the source tell its time anew, where nothing else may be asked that would show it.
+    pub async fn look_at_clock(&self) {
+        if self.context.tenure.permit(std::time::Duration::ZERO).is_err() {
+            return;
+        }
+        for client in &self.clients {
+            match client.read_clock().await {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::debug!(stream = %self.stream, vdc = %client.name(), %error, "the clock cannot be read");
+                }
+            }
+        }
+    }
+
     /// Polls one target. Records go into the queue while the answer is still coming in; what fails is given
     /// back, and what was emitted before stays emitted. May be dropped midway.
     pub async fn poll(&self, target: &Target, round: &Round, harvest: &mut Harvest) -> Vec<EcsError> {

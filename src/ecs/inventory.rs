@@ -14,6 +14,8 @@ use super::error::EcsError;
 use crate::decode::Decoder;
 use crate::retry::Backoff;
 
+/// The VDC itself.
+const LOCAL: &str = "/object/vdcs/vdc/local.json";
 /// Pauses while it cannot be read.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -104,7 +106,7 @@ impl Client {
 
     /// Reads the inventory once.
     pub async fn read_inventory(&self) -> Result<Arc<Inventory>, EcsError> {
-        let vdc = self.records("/object/vdcs/vdc/local.json", None).await?;
+        let vdc = self.records(LOCAL, None).await?;
         let nodes = self.records("/vdc/nodes.json", Some("/node")).await?;
         let read = Arc::new(Inventory::new(vdc.first().unwrap_or(&Value::Null), &nodes));
         let old = self.inventory.swap(Some(Arc::clone(&read)));
@@ -117,6 +119,11 @@ impl Client {
             );
         }
         Ok(read)
+    }
+
+    /// Has the VDC tell its time, by a small question.
+    pub async fn read_clock(&self) -> Result<(), EcsError> {
+        self.fetch_whole(&Query::get(LOCAL)).await.map(drop)
     }
 
     /// Keeps the inventory fresh until it is dropped: at start, every `cfgrefreshinterval`, on demand, and
