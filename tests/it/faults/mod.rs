@@ -3,5 +3,9 @@
 
 /// Logging in, the life of tokens.
 mod auth;
+/// Connections, header names, clocks.
+mod connections;
 /// The cap on tokens, roles, accepted hosts.
 mod limits;
+/// Statuses: what is asked again.
+mod statuses;
