@@ -7,5 +7,13 @@ mod auth;
 mod connections;
 /// The cap on tokens, roles, accepted hosts.
 mod limits;
+/// How hard ECS is asked.
+mod load;
+/// Releases of ECS.
+mod releases;
+/// Passwords and tokens.
+mod secrets;
 /// Statuses: what is asked again.
 mod statuses;
+/// Nodes and VDCs that come and go.
+mod topology;
