@@ -10,6 +10,7 @@ mod stages;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -238,6 +239,8 @@ impl App {
             );
         }
         over.cancel();
+        let each = || clients.iter().flatten();
+        join_all(each().map(|client| client.close())).await;
         units.shutdown().await;
         publishers.shutdown().await;
         companions.shutdown().await;

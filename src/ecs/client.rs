@@ -255,17 +255,15 @@ impl Client {
                 // A new token is not another attempt; but only one, or a node that refuses every token would
                 // keep us logging in.
                 Err(Failure::Token(token, _)) if !fresh_token => {
-                    self.session.invalidate(&token);
+                    self.session.invalidate(&token, &node);
                     fresh_token = true;
                     continue;
                 }
-                Err(Failure::Token(token, said)) => {
-                    self.session.invalidate(&token);
-                    return Err(EcsError::Unauthorized {
-                        node: node.to_string(),
-                        said,
-                    });
-                }
+                // Two tokens in a row: that is the node, and another one may know the token.
+                Err(Failure::Token(_, said)) => EcsError::Unauthorized {
+                    node: node.to_string(),
+                    said,
+                },
                 Err(Failure::Other(error)) => error,
             };
             if error.blames_node() {

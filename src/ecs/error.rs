@@ -73,6 +73,8 @@ pub enum EcsError {
         wait: Duration,
         /// The error of the last try.
         because: String,
+        /// Its reason.
+        reason: &'static str,
     },
     /// The token was refused, and a fresh one too.
     #[error("{node}: the token was refused: {said}")]
@@ -201,7 +203,9 @@ impl EcsError {
     /// Whether another attempt may help.
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Transport { .. } | Self::Timeout { .. } => Retry::After(Duration::ZERO),
+            Self::Transport { .. } | Self::Timeout { .. } | Self::Unauthorized { .. } => {
+                Retry::After(Duration::ZERO)
+            }
             Self::Server {
                 retryable: true,
                 retry_after,
@@ -217,7 +221,7 @@ impl EcsError {
     /// Whether the node, rather than the query, is at fault.
     pub fn blames_node(&self) -> bool {
         match self {
-            Self::Transport { .. } | Self::Timeout { .. } => true,
+            Self::Transport { .. } | Self::Timeout { .. } | Self::Unauthorized { .. } => true,
             Self::Server {
                 status, retryable, ..
             } => *status >= 500 && *retryable,
@@ -232,7 +236,8 @@ impl EcsError {
             Self::Timeout { .. } => "timeout",
             Self::BadCredentials { .. } => "bad_credentials",
             Self::TokenLimit { .. } => "token_limit",
-            Self::LoginPause { .. } => "login_pause",
+            // Why nobody is logged in, and not that it was another command that found out.
+            Self::LoginPause { reason, .. } => reason,
             Self::Unauthorized { .. } => "unauthorized",
             Self::Forbidden { .. } => "forbidden",
             Self::HostRejected { .. } => "host_rejected",

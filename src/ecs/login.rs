@@ -10,7 +10,7 @@ use reqwest::header::LOCATION;
 use super::answer::{Budget, error_body, header, login_page, transport};
 use super::client::{Client, url};
 use super::error::{EcsError, ServiceError, said};
-use super::session::Token;
+use super::session::Retired;
 use crate::config::{NodeAddress, Secret};
 
 /// The header with the token, in requests and in the answer to a login.
@@ -139,36 +139,54 @@ impl Client {
         }
     }
 
+    /// Begins no login any more, and waits a little for the one that is going on. To be called before what uses this
+    /// client is cut off.
+    pub async fn close(&self) {
+        if tokio::time::timeout(LOGOUT_TIMEOUT, self.session.close())
+            .await
+            .is_err()
+        {
+            tracing::warn!(customer = %self.customer, vdc = %self.name, "a login was not answered at the stop; its token is left to expire");
+        }
+    }
+
     /// Logs out every token, at the end of all work.
     pub async fn logout(&self) {
-        for token in self.session.take_all() {
-            self.logout_token(&token).await;
+        for retired in self.session.take_all() {
+            self.logout_token(retired).await;
         }
     }
 
-    /// Logs out replaced tokens that nobody uses any more.
+    /// Logs out replaced and refused tokens that nobody uses any more.
     pub(super) async fn logout_unused(&self) {
-        for token in self.session.take_unused() {
-            self.logout_token(&token).await;
+        for retired in self.session.take_unused() {
+            self.logout_token(retired).await;
         }
     }
 
-    async fn logout_token(&self, token: &Token) {
-        let mut tried = Vec::new();
-        while let Some(node) = self.pool.choose(0, &tried)
-            && tried.len() < 2
-        {
+    async fn logout_token(&self, retired: Retired) {
+        let mut tried: Vec<NodeAddress> = retired.unknown_to.into_iter().collect();
+        for _ in 0..2 {
+            let Some(node) = self.pool.choose(0, &tried) else {
+                return;
+            };
             let Ok(url) = url("https", &node, "/logout") else {
                 return;
             };
             let request = self
                 .http
                 .get(url)
-                .header(TOKEN_HEADER, token.text())
+                .header(TOKEN_HEADER, retired.token.text())
                 .header("Accept", "application/json");
             match tokio::time::timeout(LOGOUT_TIMEOUT, request.send()).await {
-                // 401: it was out already.
-                Ok(Ok(response)) if response.status().is_success() || response.status() == 401 => return,
+                // 401, or a redirect to the login page: it was out already.
+                Ok(Ok(response))
+                    if response.status().is_success()
+                        || response.status().is_redirection()
+                        || response.status() == 401 =>
+                {
+                    return;
+                }
                 Ok(Ok(response)) => {
                     tracing::debug!(vdc = %self.name, node = %node, status = response.status().as_u16(), "logout failed");
                 }

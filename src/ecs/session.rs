@@ -1,17 +1,19 @@
 //! The token of one VDC and user.
 //!
 //! Owns when a token is obtained, renewed, given up and logged out. One login at a time; a refused token is
-//! given up only if it is still the current one, so that a late 401 cannot kill a fresh token; failed logins
+//! given up only if it is still the current one, so that a late 401 cannot kill a fresh token, and logged out all
+//! the same, since one node that does not know it does not speak for the others; failed logins
 //! are spaced out so that they cannot lock the account. Tokens are never shared between VDCs, never written
 //! anywhere, and logged out only when no request uses them any more.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::error::EcsError;
-use crate::config::Secret;
+use crate::config::{NodeAddress, Secret};
 
 /// ECS gives a token up after two hours without use; renewed a little earlier.
 const IDLE_LIMIT: Duration = Duration::from_secs(110 * 60);
@@ -46,21 +48,31 @@ pub(super) struct Session {
     state: Mutex<State>,
     /// Held during a login: the others wait for its result.
     login: tokio::sync::Mutex<()>,
+    closed: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct State {
     current: Option<Arc<Token>>,
-    /// Replaced, but still valid at ECS: to be logged out when unused.
-    retired: Vec<Arc<Token>>,
+    /// Replaced or refused, but perhaps still valid at ECS: to be logged out when unused.
+    retired: Vec<Retired>,
     pause: Option<Pause>,
     refusals: u32,
+}
+
+/// A token to be logged out.
+#[derive(Debug)]
+pub(super) struct Retired {
+    pub(super) token: Arc<Token>,
+    /// The node that does not know the token: another one may.
+    pub(super) unknown_to: Option<NodeAddress>,
 }
 
 #[derive(Debug, Clone)]
 struct Pause {
     until: Instant,
     because: String,
+    reason: &'static str,
 }
 
 impl Session {
@@ -70,7 +82,15 @@ impl Session {
             expiry,
             state: Mutex::default(),
             login: tokio::sync::Mutex::new(()),
+            closed: AtomicBool::new(false),
         }
+    }
+
+    /// No login begins any more; waits for the one that is going on: cut off, it would leave a token behind that
+    /// nobody knows.
+    pub(super) async fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        drop(self.login.lock().await);
     }
 
     /// The current token, or a new one from `login`, which is called by one caller at a time.
@@ -85,11 +105,15 @@ impl Session {
         if let Some(token) = self.current() {
             return Ok(token);
         }
+        if self.closed.load(Ordering::Acquire) {
+            return Err(EcsError::Stopped);
+        }
         let now = Instant::now();
         if let Some(pause) = self.lock().pause.clone().filter(|pause| pause.until > now) {
             return Err(EcsError::LoginPause {
                 wait: pause.until - now,
                 because: pause.because,
+                reason: pause.reason,
             });
         }
         match login().await {
@@ -104,7 +128,10 @@ impl Session {
                 state.pause = None;
                 state.refusals = 0;
                 if let Some(old) = state.current.replace(Arc::clone(&token)) {
-                    state.retired.push(old);
+                    state.retired.push(Retired {
+                        token: old,
+                        unknown_to: None,
+                    });
                 }
                 Ok(token)
             }
@@ -115,35 +142,42 @@ impl Session {
         }
     }
 
-    /// ECS refused `token`. Only if it is the current one is it given up.
-    pub(super) fn invalidate(&self, token: &Arc<Token>) {
+    /// `node` refused `token`. Only if it is the current one is it given up.
+    pub(super) fn invalidate(&self, token: &Arc<Token>, node: &NodeAddress) {
         let mut state = self.lock();
         if state
             .current
             .as_ref()
             .is_some_and(|current| Arc::ptr_eq(current, token))
+            && let Some(token) = state.current.take()
         {
-            // ECS does not know it any more, so there is nothing to log out.
-            state.current = None;
+            // Where only this node does not know it, it would count against the user's limit for hours.
+            state.retired.push(Retired {
+                token,
+                unknown_to: Some(node.clone()),
+            });
         }
     }
 
-    /// The replaced tokens that no request uses any more; the caller logs them out.
-    pub(super) fn take_unused(&self) -> Vec<Arc<Token>> {
+    /// The tokens given up that no request uses any more; the caller logs them out.
+    pub(super) fn take_unused(&self) -> Vec<Retired> {
         let mut state = self.lock();
         let (unused, used) = state
             .retired
             .drain(..)
-            .partition(|token| Arc::strong_count(token) == 1);
+            .partition(|retired| Arc::strong_count(&retired.token) == 1);
         state.retired = used;
         unused
     }
 
     /// Every token there is; the caller logs them out. The session has none afterwards.
-    pub(super) fn take_all(&self) -> Vec<Arc<Token>> {
+    pub(super) fn take_all(&self) -> Vec<Retired> {
         let mut state = self.lock();
         let mut all: Vec<_> = state.retired.drain(..).collect();
-        all.extend(state.current.take());
+        all.extend(state.current.take().map(|token| Retired {
+            token,
+            unknown_to: None,
+        }));
         all
     }
 
@@ -187,13 +221,14 @@ impl State {
         self.pause = Some(Pause {
             until: Instant::now() + wait,
             because: error.to_string(),
+            reason: error.reason(),
         });
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
 
     use super::*;
 
@@ -202,6 +237,13 @@ mod tests {
             node: "n".into(),
             user: "u".into(),
             said: "no".into(),
+        }
+    }
+
+    fn node() -> NodeAddress {
+        NodeAddress {
+            host: "10.0.0.1".into(),
+            port: 4443,
         }
     }
 
@@ -231,7 +273,7 @@ mod tests {
         assert_eq!(fresh(&session, "new").await.text(), "new");
         assert_eq!(session.take_unused().len(), 0, "a request still uses it");
         drop(old);
-        assert_eq!(session.take_unused()[0].text(), "old");
+        assert_eq!(session.take_unused()[0].token.text(), "old");
         assert_eq!(session.take_all().len(), 1);
     }
 
@@ -247,12 +289,42 @@ mod tests {
     async fn a_late_refusal_does_not_kill_a_fresh_token() {
         let session = Session::new(Duration::from_secs(3500));
         let old = fresh(&session, "old").await;
-        session.invalidate(&old);
+        session.invalidate(&old, &node());
         let new = fresh(&session, "new").await;
-        session.invalidate(&old);
+        session.invalidate(&old, &node());
         assert_eq!(fresh(&session, "never").await.text(), "new");
-        session.invalidate(&new);
+        session.invalidate(&new, &node());
         assert_eq!(fresh(&session, "third").await.text(), "third");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_token_is_logged_out_at_another_node() {
+        let session = Session::new(Duration::from_secs(3500));
+        let refused = fresh(&session, "refused").await;
+        session.invalidate(&refused, &node());
+        assert_eq!(session.take_unused().len(), 0, "a request still uses it");
+        drop(refused);
+        let unused = session.take_unused();
+        assert_eq!(
+            (unused[0].token.text(), &unused[0].unknown_to),
+            ("refused", &Some(node()))
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn closing_waits_for_the_login_that_is_going_on() {
+        let session = Session::new(Duration::from_secs(3500));
+        let slow = session.token(async || {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Ok(Secret::new("t"))
+        });
+        let (token, all) = tokio::join!(slow, async {
+            session.close().await;
+            session.take_all()
+        });
+        assert_eq!(token.unwrap().text(), all[0].token.text());
+        let late = session.token(async || Ok(Secret::new("never"))).await;
+        assert_eq!(late.unwrap_err(), EcsError::Stopped);
     }
 
     #[tokio::test(start_paused = true)]

@@ -44,3 +44,11 @@ pub(crate) fn text<'e>(event: &'e Value, path: &str) -> &'e str {
         .and_then(Value::as_str)
         .unwrap_or_default()
 }
+
+/// Moves Tokio's clock, and with it the collector's where that is [`ecsbeat::clock::Clock::simulated`]. Requests in
+/// flight find their time is over, so none should be.
+pub(crate) async fn jump(by: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(by).await;
+    tokio::time::resume();
+}

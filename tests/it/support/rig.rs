@@ -271,6 +271,11 @@ impl Rig {
         outcome
     }
 
+    /// Another password, from the next start on.
+    pub(crate) fn set_password(&mut self, password: &str) {
+        self.builder.password = Some(password.to_owned());
+    }
+
     /// The configuration as the collector gets it.
     pub(crate) fn config(&self) -> Config {
         let directory = self.directory.path();
@@ -401,24 +406,41 @@ ecsbeat:
         requests
     }
 
-    /// Waits until a record of the command arrives that was polled after this call, from every VDC where `vdcs` is
+    /// Waits until records of the command arrive that were polled after this call, from each of `vdcs` where that is
     /// not empty.
     pub(crate) async fn fresh(&self, kind: &str, vdcs: &[usize]) {
-        let count = |vdc: Option<usize>| match vdc {
-            Some(vdc) => ticks(&self.events_of(kind, vdc)),
+        self.fresh_all(&[kind], vdcs).await;
+    }
+
+    /// As [`Rig::fresh`], for all these commands.
+    pub(crate) async fn fresh_all(&self, kinds: &[&str], vdcs: &[usize]) {
+        let mut wanted: Vec<(&str, Option<usize>)> = Vec::new();
+        for kind in kinds {
+            wanted.extend(vdcs.iter().map(|vdc| (*kind, Some(*vdc))));
+            if vdcs.is_empty() {
+                wanted.push((kind, None));
+            }
+        }
+        let count = |(kind, vdc): &(&str, Option<usize>)| match vdc {
+            Some(vdc) => ticks(&self.events_of(kind, *vdc)),
             None => ticks(&self.events(kind)),
         };
-        let vdcs: Vec<Option<usize>> = if vdcs.is_empty() {
-            vec![None]
-        } else {
-            vdcs.iter().copied().map(Some).collect()
-        };
-        let before: Vec<usize> = vdcs.iter().map(|vdc| count(*vdc)).collect();
+        let before: Vec<usize> = wanted.iter().map(count).collect();
         // The first new tick may have been asked for before this call.
-        super::eventually(&format!("fresh {kind}"), || {
-            vdcs.iter()
+        super::eventually(&format!("fresh {kinds:?}"), || {
+            wanted
+                .iter()
                 .zip(&before)
-                .all(|(vdc, before)| count(*vdc) >= before + 2)
+                .all(|(wanted, before)| count(wanted) >= before + 2)
+        })
+        .await;
+    }
+
+    /// Waits until two polls of the command have failed after this call.
+    pub(crate) async fn fresh_failures(&self, kind: &str) {
+        let before = ticks(&self.failures(kind));
+        super::eventually(&format!("fresh failures of {kind}"), || {
+            ticks(&self.failures(kind)) >= before + 2
         })
         .await;
     }
