@@ -109,7 +109,10 @@ async fn item_07_a_fingerprint_believes_the_one_certificate() {
     let mut bench = with_fault(Fault::CertSelfSigned).await;
     let shown = shown_by(&bench.sim.vdc(0).node(0).mgmt_host()).await;
     let digest = ring::digest::digest(&ring::digest::SHA256, &shown);
-    let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
+    let hex = digest
+        .as_ref()
+        .iter()
+        .fold(String::new(), |hex, byte| format!("{hex}{byte:02X}"));
     // The other node has a certificate of its own.
     bench.customer(
         "vdcs",
@@ -208,6 +211,5 @@ async fn shown_by(host: &str) -> Vec<u8> {
     let name = ServerName::try_from("localhost").unwrap();
     let tls = tokio_rustls::TlsConnector::from(Arc::new(config));
     tls.connect(name, stream).await.unwrap();
-    let seen = look.0.lock().unwrap().clone();
-    seen
+    look.0.lock().unwrap().clone()
 }
