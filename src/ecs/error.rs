@@ -287,11 +287,17 @@ impl ServiceError {
         {
             return None;
         }
+        let details = body.details.or(body.error.map(text)).unwrap_or_default();
+        // Flux answers 500 to a query that does not compile, which it will not do the next time either.
+        let hopeless = details.contains("failed to compile").then_some(false);
         Some(Self {
             code: body.code.and_then(|code| text(code).parse().ok()),
             description: body.description.unwrap_or_default(),
-            details: body.details.or(body.error.map(text)).unwrap_or_default(),
-            retryable: body.retryable.and_then(|flag| text(flag).parse().ok()),
+            details,
+            retryable: body
+                .retryable
+                .and_then(|flag| text(flag).parse().ok())
+                .or(hopeless),
         })
     }
 

@@ -72,9 +72,17 @@ pub(super) async fn run(unit: Arc<Unit>, plan: Plan, progress: Progress) -> Ende
     );
     let checkpoint = plan.store.load(&unit.stream).unwrap_or_default();
     let now = now(&unit);
-    let until = match checkpoint.until {
-        Some(until) => until,
-        None => window::beginning(&spec, unit.command.interval, now),
+    let until = if let Some(until) = checkpoint.until {
+        until
+    } else {
+        // Kept at once: where nothing can be read before the next start, that goes on from here all the same.
+        let until = window::beginning(&spec, unit.command.interval, now);
+        let beginning = Checkpoint {
+            until: Some(until),
+            ..Checkpoint::default()
+        };
+        save(&plan, &unit, beginning).await;
+        until
     };
     let mut windows = Windows {
         unit,

@@ -338,7 +338,7 @@ async fn item_15_another_vdc_answers_where_the_first_cannot() {
 }
 
 #[tokio::test]
-async fn item_15_bare_and_xml_like_envelopes_of_the_path_without_suffix() {
+async fn item_15_the_path_without_suffix_is_asked_by_accept() {
     let bare = "{type: bare, uri: /object/billing/namespace/info, level: system, method: POST, \
                 records: /namespace_billing_infos, key: [namespace], \
                 batch: {list_uri: /object/namespaces, list_records: /namespace, size: 3}}";

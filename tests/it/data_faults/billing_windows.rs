@@ -136,6 +136,19 @@ async fn item_15_a_window_that_never_becomes_complete_is_delivered_in_the_end() 
 }
 
 #[tokio::test]
+async fn item_15_runs_with_once_wait_for_one_and_the_same_window() {
+    // At no run is the newest window complete; the first one is in the end.
+    let bench = bench(2700).await;
+    for step in [0, 600, 600, 600, 600] {
+        bench.sim.advance_clock(Duration::from_secs(step));
+        assert_eq!(bench.once(&[SAMPLE]).await, Outcome::Well);
+    }
+    let events = bench.events();
+    let truth = bench.sim.billing_truth("ns1", 1_772_443_800, 1_772_445_000);
+    assert_eq!(sums(&events, "ns1").1, truth.ingress, "{} rows", samples(&events));
+}
+
+#[tokio::test]
 async fn item_15_a_window_that_failed_is_asked_again() {
     let bench = bench(600).await;
     assert_eq!(bench.once(&[SAMPLE]).await, Outcome::Well);

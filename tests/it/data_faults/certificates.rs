@@ -107,9 +107,7 @@ async fn item_07_mode_certificate_looks_over_the_name_and_nothing_else() {
 #[tokio::test]
 async fn item_07_a_fingerprint_believes_the_one_certificate() {
     let mut bench = with_fault(Fault::CertSelfSigned).await;
-    let shown = shown_by(&bench.sim.vdc(0).node(0).mgmt_host()).await;
-    let digest = ring::digest::digest(&ring::digest::SHA256, &shown);
-    let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
+    let hex = fingerprint(&bench.sim.vdc(0).node(0).mgmt_host()).await;
     // The other node has a certificate of its own.
     bench.customer(
         "vdcs",
@@ -129,6 +127,16 @@ async fn item_07_a_fingerprint_believes_the_one_certificate() {
     let events = bench.events_of(&[CAPACITY]).await;
     assert_eq!(of(&events, "capacity").len(), 0);
     assert_eq!(bench.sim.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn item_07_a_fingerprint_does_not_bring_an_expired_certificate_back() {
+    let mut bench = with_fault(Fault::CertExpired).await;
+    let host = bench.sim.vdc(0).node(0).mgmt_host();
+    let hex = fingerprint(&host).await;
+    bench.customer("vdcs", &format!("[{{vdcname: VDC1, nodes: [{host:?}]}}]"));
+    bench.customer("ssl", &format!("{{ca_trusted_fingerprint: {hex:?}}}"));
+    refused(&bench, "expired").await;
 }
 
 #[tokio::test]
@@ -156,6 +164,15 @@ async fn item_07_each_node_is_judged_by_its_own_certificate() {
         !asked.is_empty() && asked.iter().all(|request| request.node == 2),
         "only the good one is asked"
     );
+}
+
+/// SHA-256 of the certificate that a server shows, in hex.
+async fn fingerprint(host: &str) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, &shown_by(host).await);
+    digest
+        .as_ref()
+        .iter()
+        .fold(String::new(), |hex, byte| format!("{hex}{byte:02X}"))
 }
 
 /// The certificate that a server shows.
@@ -208,6 +225,5 @@ async fn shown_by(host: &str) -> Vec<u8> {
     let name = ServerName::try_from("localhost").unwrap();
     let tls = tokio_rustls::TlsConnector::from(Arc::new(config));
     tls.connect(name, stream).await.unwrap();
-    let seen = look.0.lock().unwrap().clone();
-    seen
+    look.0.lock().unwrap().clone()
 }

@@ -13,7 +13,7 @@ use ecsbeat::app::{App, AppError, Outcome};
 use ecsbeat::clock::Clock;
 use ecsbeat::config::{Sources, load};
 use serde_json::Value;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// After this a condition that does not hold fails the test.
@@ -28,7 +28,7 @@ pub(crate) struct Bench {
     directory: tempfile::TempDir,
     /// `ecsbeat.<key>` and whole sections, laid over the configuration.
     settings: BTreeMap<String, String>,
-    /// Members of the customer.
+    /// Members of the customer; `vdcs` are those of the federation unless set.
     customer: BTreeMap<String, String>,
 }
 
@@ -86,52 +86,48 @@ impl Bench {
     }
 
     fn vdcs(&self) -> String {
-        let mut text = String::new();
-        for number in 0..self.sim.vdcs() {
+        if let Some(vdcs) = self.customer.get("vdcs") {
+            return vdcs.clone();
+        }
+        let vdcs = (0..self.sim.vdcs()).map(|number| {
             let nodes = self.sim.vdc(number).nodes();
             let hosts: Vec<String> = nodes
                 .iter()
                 .map(|node| format!("{:?}", node.mgmt_host()))
                 .collect();
-            text.push_str(&format!(
-                "    - {{vdcname: VDC{}, nodes: [{}]}}\n",
-                number + 1,
-                hosts.join(", ")
-            ));
-        }
-        text
+            format!("{{vdcname: VDC{}, nodes: [{}]}}", number + 1, hosts.join(", "))
+        });
+        format!("[{}]", vdcs.collect::<Vec<_>>().join(", "))
     }
 
     /// Writes `ecsbeat.yml` with these commands, each a flow mapping.
     pub(crate) fn write(&self, commands: &[&str], once: bool) -> PathBuf {
-        let mut text = format!(
-            "name: collector\npath.data: {:?}\nlogging.metrics.enabled: false\nhttp.enabled: false\n\
-             queue.mem.flush.timeout: 20ms\noutput.file: {{path: {:?}, filename: events}}\n\
-             ecsbeat.once: {once}\necsbeat.start_jitter: 0s\n",
-            self.path("data").display().to_string(),
-            self.path("out").display().to_string(),
-        );
-        for (key, value) in &self.settings {
-            text.push_str(&format!("{key}: {value}\n"));
-        }
-        text.push_str(
-            "ecsbeat.customers:\n  - customername: EMC\n    username: monitor\n    password: CANARY-password-monitor\n",
-        );
+        let shown = |name: &str| format!("{:?}", self.path(name).display().to_string());
+        let (data, out) = (shown("data"), shown("out"));
         let port = self.sim.diag_port().unwrap_or(9101);
-        text.push_str(&format!("    diagnostics_port: {port}\n"));
-        for (key, value) in self.customer.iter().filter(|(key, _)| *key != "vdcs") {
-            text.push_str(&format!("    {key}: {value}\n"));
-        }
-        match self.customer.get("vdcs") {
-            Some(vdcs) => text.push_str(&format!("    vdcs: {vdcs}\n")),
-            None => text.push_str(&format!("    vdcs:\n{}", self.vdcs())),
-        }
-        text.push_str("ecsbeat.commands:\n");
-        for command in commands {
-            text.push_str(&format!("  - {command}\n"));
-        }
+        let mut lines = vec![
+            "name: collector".to_owned(),
+            format!("path.data: {data}"),
+            "logging.metrics.enabled: false".to_owned(),
+            "http.enabled: false".to_owned(),
+            "queue.mem.flush.timeout: 20ms".to_owned(),
+            format!("output.file: {{path: {out}, filename: events}}"),
+            format!("ecsbeat.once: {once}"),
+            "ecsbeat.start_jitter: 0s".to_owned(),
+        ];
+        lines.extend(self.settings.iter().map(|(key, value)| format!("{key}: {value}")));
+        lines.push("ecsbeat.customers:".to_owned());
+        lines.push("  - customername: EMC".to_owned());
+        lines.push("    username: monitor".to_owned());
+        lines.push("    password: CANARY-password-monitor".to_owned());
+        lines.push(format!("    diagnostics_port: {port}"));
+        let keys = self.customer.iter().filter(|(key, _)| *key != "vdcs");
+        lines.extend(keys.map(|(key, value)| format!("    {key}: {value}")));
+        lines.push(format!("    vdcs: {}", self.vdcs()));
+        lines.push("ecsbeat.commands:".to_owned());
+        lines.extend(commands.iter().map(|command| format!("  - {command}")));
         let path = self.path("ecsbeat.yml");
-        fs::write(&path, text).unwrap();
+        fs::write(&path, lines.join("\n")).unwrap();
         path
     }
 
@@ -150,7 +146,8 @@ impl Bench {
         let app = self.app(commands, true);
         let run = app.run(CancellationToken::new());
         let ended = tokio::time::timeout(PATIENCE, run).await;
-        ended.expect("a run with once does not end").unwrap()
+        assert!(ended.is_ok(), "a run with once does not end");
+        ended.unwrap().unwrap()
     }
 
     /// Collects everything once with what is delivered by it, and forgets what was delivered before.
@@ -163,9 +160,16 @@ impl Bench {
     /// Starts to collect.
     pub(crate) fn start(&self, commands: &[&str]) -> Running {
         let app = self.app(commands, false);
-        let stop = CancellationToken::new();
+        let (stop, over) = (CancellationToken::new(), CancellationToken::new());
+        let (run, guard) = (app.run(stop.clone()), over.clone().drop_guard());
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            let _told_at_the_end = guard;
+            run.await
+        });
         Running {
-            task: tokio::spawn(app.run(stop.clone())),
+            task,
+            over,
             stop,
             out: self.path("out"),
         }
@@ -187,7 +191,9 @@ impl Bench {
 /// A collector at work.
 pub(crate) struct Running {
     stop: CancellationToken,
-    task: JoinHandle<Result<Outcome, AppError>>,
+    /// Cancelled when the collector has ended.
+    over: CancellationToken,
+    task: JoinSet<Result<Outcome, AppError>>,
     out: PathBuf,
 }
 
@@ -200,7 +206,7 @@ impl Running {
             if holds(&events) {
                 return events;
             }
-            assert!(!self.task.is_finished(), "the collector ended: {what}");
+            assert!(!self.over.is_cancelled(), "the collector ended: {what}");
             assert!(
                 begun.elapsed() < PATIENCE,
                 "never: {what}; {} events",
@@ -211,9 +217,9 @@ impl Running {
     }
 
     /// Stops in good order.
-    pub(crate) async fn stop(self) -> Outcome {
+    pub(crate) async fn stop(mut self) -> Outcome {
         self.stop.cancel();
-        self.task.await.unwrap().unwrap()
+        self.task.join_next().await.unwrap().unwrap().unwrap()
     }
 }
 
