@@ -2,8 +2,6 @@
 //!
 //! The moments come from a seed that is printed; `ECSBEAT_TEST_SEED` sets it.
 
-#![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
@@ -118,7 +116,7 @@ async fn kills_leave_no_gap_and_no_broken_line_in_files() {
             let whole = text.rfind('\n').map_or("", |end| &text[..end]);
             lines.extend(whole.lines().map(str::to_owned));
         }
-        rows(lines.iter().map(|line| line.as_bytes()))
+        rows(lines.iter().map(String::as_bytes))
     };
     complete(&sim, from, to, SOON, so_far).await;
     last.signal(Signal::TERM);

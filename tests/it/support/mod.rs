@@ -1,6 +1,45 @@
-//! What tests share.
+//! What the tests share: the collector against the simulator, in this process, and waiting for conditions.
+
+#![allow(dead_code, reason = "each group of tests uses a part")]
+#![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
+#![allow(clippy::panic, reason = "a wait that is over fails its test")]
 
 /// The real binary as a process of its own, and the directory it lives in.
 pub(crate) mod process;
+mod rig;
 /// What of the logs must have been delivered, and what was.
 pub(crate) mod windowed;
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+#[allow(unused_imports, reason = "each group of tests uses a part")]
+pub(crate) use rig::{Builder, Rig, every};
+
+/// How long anything that must happen is waited for. Far more than it takes, so that a busy machine fails nothing.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+/// How often a condition is looked at.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Waits until `done` holds, at most [`DEADLINE`]; what was waited for is in the message of the failure.
+pub(crate) async fn eventually(what: &str, done: impl FnMut() -> bool) {
+    within(DEADLINE, what, done).await;
+}
+
+/// Waits until `done` holds, at most `deadline`. By the machine's clock: that of Tokio may be moved by a test.
+pub(crate) async fn within(deadline: Duration, what: &str, mut done: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !done() {
+        assert!(begin.elapsed() < deadline, "{what}: not within {deadline:?}");
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// The text of a member of an event, dots leading into objects; empty where there is none.
+pub(crate) fn text<'e>(event: &'e Value, path: &str) -> &'e str {
+    path.split('.')
+        .try_fold(event, |value, name| value.get(name))
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
