@@ -7,13 +7,14 @@ use std::fs;
 use std::time::Duration;
 
 use ecs_sim::Sim;
-use ecs_sim::bulk::{self, Bulk};
+use ecs_sim::bulk::{self, Bulk, BulkFault, BulkRule};
 use rustix::process::Signal;
 
 use crate::support::process::{Home, Process, SOON, customers, eventually};
 use crate::support::windowed::{COMMANDS, busy, complete, exactly_once, missing, rows, rows_in, rows_of};
 
-const QUEUE: &str = "queue.mem: {events: 500, flush.min_events: 20, flush.timeout: 50ms}\n";
+/// Events wait a while for their output, so that many kills strike after they were read and before they are there.
+const QUEUE: &str = "queue.mem: {events: 500, flush.min_events: 100, flush.timeout: 300ms}\n";
 
 fn random() -> fastrand::Rng {
     let given = std::env::var("ECSBEAT_TEST_SEED").ok();
@@ -57,10 +58,16 @@ async fn fifty_kills_lose_nothing_and_double_nothing_in_elasticsearch() {
     let process = home.start(&[]);
     begun(&home).await;
     killed(process).await;
-    for _ in 1..50 {
+    for round in 1..50 {
+        bulk.set(BulkRule::always(BulkFault::Slow { ms: 100 }));
+        if round % 5 == 0 {
+            // What is stored in this round is never acknowledged: the next one has to send it again.
+            bulk.set(BulkRule::always(BulkFault::LostAnswer));
+        }
         let process = home.start(&[]);
         tokio::time::sleep(Duration::from_millis(random.u64(50..1000))).await;
         killed(process).await;
+        bulk.clear_faults();
     }
     let to = sim.now();
     let mut last = home.start(&[]);
