@@ -245,7 +245,7 @@ impl App {
         publishers.shutdown().await;
         companions.shutdown().await;
         self.metrics.leader.set(0);
-        log_out(&clients, deadline.max(Instant::now() + LOGOUT)).await;
+        log_out(&clients, deadline).await;
         tracing::info!("ecsbeat stopped.");
         match died {
             Some(part) => Err(AppError::Died(part)),
@@ -341,16 +341,19 @@ fn units_of(config: &Config, clients: &[Vec<Arc<Client>>], context: &Arc<Context
     units
 }
 
-/// Gives every token back, as far as there is time.
-async fn log_out(clients: &[Vec<Arc<Client>>], deadline: Instant) {
-    let logouts = futures_util::future::join_all(clients.iter().flatten().map(|client| client.logout()));
-    if timeout_at(deadline, logouts).await.is_err() {
-        tracing::warn!("not every VDC answered to the logout; its token ends when ECS finds it idle");
-    }
-}
-
 async fn drain(publishers: &mut JoinSet<()>) {
     while publishers.join_next().await.is_some() {}
+}
+
+/// Logs out of every VDC, until `deadline` but for [`LOGOUT`] at least.
+async fn log_out(clients: &[Vec<Arc<Client>>], deadline: Instant) {
+    let logouts = futures_util::future::join_all(clients.iter().flatten().map(|client| client.logout()));
+    if timeout_at(deadline.max(Instant::now() + LOGOUT), logouts)
+        .await
+        .is_err()
+    {
+        tracing::warn!("not every VDC answered to the logout; its token ends when ECS finds it idle");
+    }
 }
 
 /// Waits for the end of the endpoints' server; for ever where there is none.

@@ -106,7 +106,13 @@ impl<M: Medium> RotatingFile<M> {
         let last = self.places()?.last().copied();
         let place = match last {
             Some(last) if !self.rotation.rotate_on_startup => last,
-            _ => self.next(last),
+            Some(last) => {
+                // Opening cuts off what an earlier process left unfinished. A file that we cannot repair is no reason
+                // not to begin the next one.
+                let _ = DurableFile::open(&self.path(last), &self.manner);
+                self.next(Some(last))
+            }
+            None => self.next(None),
         };
         self.begin(place)
     }

@@ -22,7 +22,7 @@ mod faults;
 mod golden;
 /// The real binary against the simulator: delivery, ends, kills, outages, endpoints.
 mod process;
-/// What tests share.
+/// The collector against the simulator, in this process or as one of its own.
 mod support;
 /// Who may import whom, and how long a file may be.
 mod tidy;

@@ -1,7 +1,5 @@
 //! One run through everything that goes wrong with ECS, one after the other, while windows are polled.
 
-#![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
-
 use std::time::{Duration, Instant};
 
 use ecs_sim::bulk::{self, Bulk};

@@ -1,5 +1,9 @@
 //! The real binary against the simulator, a theme in each file.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
+#![allow(clippy::panic, reason = "a test fails where it cannot go on")]
+#![allow(clippy::print_stdout, reason = "figures for whoever runs the tests")]
+
 /// Everything that goes wrong with ECS, in one run.
 mod all_faults;
 /// Damaged checkpoints, full disks.

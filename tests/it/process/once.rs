@@ -1,7 +1,5 @@
 //! `--once`: everything once to each output, and an exit code that tells whether it was everything.
 
-#![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

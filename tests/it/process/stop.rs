@@ -1,7 +1,5 @@
 //! Orderly and less orderly ends.
 
-#![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
-
 use std::time::Duration;
 
 use ecs_sim::bulk::{self, Bulk, BulkFault, BulkRule};

@@ -4,8 +4,6 @@
 //! process group of its own, killed when dropped). Everything is waited for by looking, with a limit; nothing is
 //! assumed to have happened because time has passed.
 
-#![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
-
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};

@@ -3,8 +3,6 @@
 //! Owns the commands that poll audit events and alerts in windows of a second, and the comparison of what arrived
 //! with what the simulator's journal holds. The urn of a row is its identity: no two VDCs share one.
 
-#![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
@@ -71,7 +69,7 @@ pub(crate) fn rows_of(bulk: &Bulk) -> Vec<Row> {
 /// Those of a directory of files with a document on each line; a broken line fails the test.
 pub(crate) fn rows_in(directory: &Path) -> Vec<Row> {
     let lines = lines_in(directory);
-    rows(lines.iter().map(|line| line.as_bytes()))
+    rows(lines.iter().map(String::as_bytes))
 }
 
 /// Every line of the files in a directory.
