@@ -147,6 +147,28 @@ async fn a_closed_diagnostics_port_says_nothing_about_the_management_api() {
     sim.shutdown().await;
 }
 
+#[tokio::test]
+async fn an_inventory_without_nodes_is_a_failure_and_the_last_one_stays() {
+    let sim = sim(2).await;
+    let client = client(&sim, 1);
+    client.read_inventory().await.unwrap();
+    let answer = Fault::Answer {
+        status: 200,
+        content_type: None,
+        body: r#"{"node":[]}"#.to_owned(),
+    };
+    sim.faults()
+        .set(FaultRule::everywhere(answer).on_path("/vdc/nodes"));
+    let error = client.read_inventory().await.unwrap_err();
+    assert!(
+        error.to_string().contains("/vdc/nodes.json lists none"),
+        "{error}"
+    );
+    assert_eq!(client.inventory().unwrap().nodes.len(), 2);
+    client.logout().await;
+    sim.shutdown().await;
+}
+
 #[test]
 fn urls_of_names_and_addresses() {
     let at = |host: &str| {
