@@ -1,9 +1,11 @@
 //! The fields that every event has, around those of its record.
 //!
 //! Owns the event format: the flat names of the 2017 beat, which dashboards rely on, beside those of the Elastic
-//! Common Schema (version 8.11). Pure: ids and times come in as arguments.
+//! Common Schema (version 8.11). Pure: ids and times come in as arguments. What the events of a poll have in common
+//! is encoded once; a record costs a copy of it and no intermediate values.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,11 +13,23 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::ecs::Node;
 use crate::event::EventId;
+use crate::transform::string;
 
 /// Version of the Elastic Common Schema that the fields follow.
 const ECS_VERSION: &str = "8.11.0";
+
+/// What is written for each event anew. The user's fields cannot take these names: an object with one name twice is
+/// refused by Elasticsearch.
+const PER_EVENT: [&str; 7] = [
+    "@timestamp",
+    "event",
+    "observer",
+    "error",
+    "ecs-node-ip",
+    "ecs-node-name",
+    "ecs-version",
+];
 
 /// Who collects: the same for all events of the process.
 #[derive(Debug, Clone)]
@@ -39,13 +53,15 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The user's fields at the root: they win over fields of a record.
+    /// The names of the user's fields at the root: they win over fields of a record.
     pub fn at_root(&self) -> BTreeSet<String> {
-        if self.fields_under_root {
-            self.fields.keys().cloned().collect()
-        } else {
-            BTreeSet::new()
-        }
+        self.root_fields().map(|(name, _)| name.clone()).collect()
+    }
+
+    fn root_fields(&self) -> impl Iterator<Item = (&String, &Value)> {
+        self.fields
+            .iter()
+            .filter(|(name, _)| self.fields_under_root && !PER_EVENT.contains(&name.as_str()))
     }
 }
 
@@ -65,10 +81,22 @@ pub struct Origin {
 /// What the events of one poll have in common.
 #[derive(Debug)]
 pub struct Frame {
+    /// The common members.
     prefix: Vec<u8>,
+    /// The common members of `event`.
+    event: Vec<u8>,
     kind: &'static str,
-    dataset: String,
-    created: Timestamp,
+}
+
+/// The node that a record is about; what is not known is empty.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// `ecs-node-name`, `observer.name`
+    pub name: &'a str,
+    /// `ecs-node-ip`, `observer.ip`
+    pub ip: &'a str,
+    /// `ecs-version`, `observer.version`
+    pub version: &'a str,
 }
 
 /// What differs from event to event.
@@ -81,7 +109,7 @@ pub struct Facts<'a> {
     /// `event.duration`: from the request to the head of its answer.
     pub took: Duration,
     /// The node that the record is about.
-    pub node: Option<&'a Node>,
+    pub node: Option<Place<'a>>,
     /// The error, for the event of a failed target: `error.message` and `error.code`.
     pub error: Option<(&'a str, &'a str)>,
 }
@@ -130,70 +158,47 @@ impl Frame {
             put("tags", identity.tags.clone().into());
         }
         if identity.fields_under_root {
-            common.extend(identity.fields.clone());
+            common.extend(
+                identity
+                    .root_fields()
+                    .map(|(name, value)| (name.clone(), value.clone())),
+            );
         } else if !identity.fields.is_empty() {
             common.insert("fields".to_owned(), json!(identity.fields));
         }
-        let text = Value::Object(common).to_string();
-        // Without its braces.
-        let prefix = text.as_bytes()[1..text.len() - 1].to_vec();
+        let event = json!({
+            "module": "ecsbeat", "dataset": format!("ecsbeat.{command}"), "created": milliseconds(created),
+        });
         Self {
-            prefix,
+            prefix: inside(&Value::Object(common)),
+            event: inside(&event),
             kind: event_kind,
-            dataset: format!("ecsbeat.{command}"),
-            created,
         }
     }
 
     /// The finished document: the frame around the record's `members` (see [`crate::transform`]).
     pub fn document(&self, facts: &Facts<'_>, members: &[u8]) -> Bytes {
-        let mut body = Vec::with_capacity(self.prefix.len() + members.len() + 640);
-        body.extend_from_slice(b"{\"@timestamp\":\"");
-        body.extend_from_slice(milliseconds(facts.timestamp).as_bytes());
-        body.extend_from_slice(b"\",");
+        let mut body = Vec::with_capacity(self.prefix.len() + self.event.len() + members.len() + 512);
+        // Writing to memory cannot fail.
+        let _ = write!(body, r#"{{"@timestamp":"{:.3}","#, facts.timestamp);
         body.extend_from_slice(&self.prefix);
-        let outcome = if facts.error.is_some() {
-            "failure"
-        } else {
-            "success"
-        };
-        let kind = if facts.error.is_some() { "event" } else { self.kind };
-        let mut event = json!({
-            "id": facts.id.to_string(), "module": "ecsbeat", "dataset": self.dataset, "kind": kind,
-            "created": milliseconds(self.created), "outcome": outcome,
-        });
-        if let Some(event) = event.as_object_mut()
-            && !facts.took.is_zero()
-        {
-            event.insert(
-                "duration".to_owned(),
-                u64::try_from(facts.took.as_nanos()).unwrap_or(u64::MAX).into(),
-            );
-        }
-        member(&mut body, "event", &event);
-        let mut observer = json!({"vendor": "Dell EMC", "product": "ECS", "type": "storage"});
+        self.event(&mut body, facts);
         if let Some(node) = facts.node {
             for (name, value) in [
-                ("ecs-node-ip", &node.ip),
-                ("ecs-node-name", &node.name),
-                ("ecs-version", &node.version),
+                (r#","ecs-node-ip":"#, node.ip),
+                (r#","ecs-node-name":"#, node.name),
+                (r#","ecs-version":"#, node.version),
             ] {
                 if !value.is_empty() {
-                    member(&mut body, name, &Value::from(value.as_str()));
-                }
-            }
-            if let Some(observer) = observer.as_object_mut() {
-                observer.insert("name".to_owned(), node.name.as_str().into());
-                observer.insert("version".to_owned(), node.version.as_str().into());
-                // The field is an address in the schema; old inventories may have a name there.
-                if node.ip.parse::<std::net::IpAddr>().is_ok() {
-                    observer.insert("ip".to_owned(), node.ip.as_str().into());
+                    text(&mut body, name, value);
                 }
             }
         }
-        member(&mut body, "observer", &observer);
+        observer(&mut body, facts.node);
         if let Some((message, code)) = facts.error {
-            member(&mut body, "error", &json!({"message": message, "code": code}));
+            text(&mut body, r#","error":{"message":"#, message);
+            text(&mut body, r#","code":"#, code);
+            body.push(b'}');
         }
         if !members.is_empty() {
             body.push(b',');
@@ -202,13 +207,48 @@ impl Frame {
         body.push(b'}');
         body.into()
     }
+
+    fn event(&self, body: &mut Vec<u8>, facts: &Facts<'_>) {
+        let (kind, outcome) = match facts.error {
+            Some(_) => ("event", "failure"),
+            None => (self.kind, "success"),
+        };
+        let id = facts.id;
+        let _ = write!(
+            body,
+            r#","event":{{"id":"{id}","kind":"{kind}","outcome":"{outcome}","#
+        );
+        body.extend_from_slice(&self.event);
+        if !facts.took.is_zero() {
+            let _ = write!(body, r#","duration":{}"#, facts.took.as_nanos());
+        }
+        body.push(b'}');
+    }
 }
 
-fn member(body: &mut Vec<u8>, name: &str, value: &Value) {
-    body.extend_from_slice(b",\"");
+fn observer(body: &mut Vec<u8>, node: Option<Place<'_>>) {
+    body.extend_from_slice(br#","observer":{"vendor":"Dell EMC","product":"ECS","type":"storage""#);
+    if let Some(node) = node {
+        text(body, r#","name":"#, node.name);
+        text(body, r#","version":"#, node.version);
+        // The field is an address in the schema; old inventories may have a name there.
+        if node.ip.parse::<std::net::IpAddr>().is_ok() {
+            text(body, r#","ip":"#, node.ip);
+        }
+    }
+    body.push(b'}');
+}
+
+/// The text of an object without its braces.
+fn inside(object: &Value) -> Vec<u8> {
+    let text = object.to_string();
+    text.as_bytes()[1..text.len() - 1].to_vec()
+}
+
+/// Appends the name, which comes with its quotes, comma and colon, and the text as a JSON string.
+fn text(body: &mut Vec<u8>, name: &str, value: &str) {
     body.extend_from_slice(name.as_bytes());
-    body.extend_from_slice(b"\":");
-    body.extend_from_slice(value.to_string().as_bytes());
+    string(body, value);
 }
 
 /// `2026-03-02T10:41:00.000Z`
@@ -252,18 +292,17 @@ mod tests {
 
     #[test]
     fn legacy_names_and_schema_names_side_by_side() {
-        let node = Node {
-            id: "7c".into(),
-            name: "n1".into(),
-            ip: "10.0.0.1".into(),
-            version: "3.8".into(),
+        let node = Place {
+            name: "n1",
+            ip: "10.0.0.1",
+            version: "3.8",
         };
         let id = EventId::of([&b"x"[..]]);
         let facts = Facts {
             id,
             timestamp: "2026-03-02T10:40:00Z".parse().unwrap(),
             took: Duration::from_millis(5),
-            node: Some(&node),
+            node: Some(node),
             error: None,
         };
         let event = parsed(&frame(&identity()).document(&facts, br#""id":"5d""#));
@@ -302,5 +341,51 @@ mod tests {
         assert_eq!(event["error"]["message"], "10.0.0.1:4443: refused \"x\"");
         assert_eq!(event["env"], "staging");
         assert!(event.get("fields").is_none());
+    }
+    #[test]
+    fn texts_are_escaped_and_addresses_are_addresses() {
+        let node = Place {
+            name: "n\"1\\\n",
+            ip: "node1.example.net",
+            version: "",
+        };
+        let facts = Facts {
+            id: EventId::of([&b"x"[..]]),
+            timestamp: Timestamp::UNIX_EPOCH,
+            took: Duration::from_nanos(1),
+            node: Some(node),
+            error: None,
+        };
+        let event = parsed(&frame(&identity()).document(&facts, b""));
+        assert_eq!(event["ecs-node-name"], "n\"1\\\n");
+        assert_eq!(event["observer"]["name"], "n\"1\\\n");
+        assert_eq!(event["ecs-node-ip"], "node1.example.net");
+        assert!(event["observer"].get("ip").is_none());
+        assert!(event.get("ecs-version").is_none());
+        assert_eq!(event["event"]["duration"], 1);
+    }
+
+    #[test]
+    fn no_name_is_there_twice_whatever_the_user_puts_at_the_root() {
+        let fields = PER_EVENT.map(|name| (name.to_owned(), json!("mine")));
+        let mut identity = Identity {
+            fields_under_root: true,
+            ..identity()
+        };
+        identity.fields.extend(fields);
+        let facts = Facts {
+            id: EventId::of([&b"x"[..]]),
+            timestamp: Timestamp::UNIX_EPOCH,
+            took: Duration::ZERO,
+            node: None,
+            error: None,
+        };
+        let body = frame(&identity).document(&facts, b"");
+        let text = std::str::from_utf8(&body).unwrap();
+        for name in ["\"@timestamp\":", "\"event\":", "\"observer\":"] {
+            assert_eq!(text.matches(name).count(), 1, "{name} in {text}");
+        }
+        assert_eq!(parsed(&body)["env"], "staging");
+        assert_eq!(Vec::from_iter(identity.at_root()), ["env"]);
     }
 }

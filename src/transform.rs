@@ -22,6 +22,8 @@ use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 
 use crate::decode::DecodeError;
 
+pub(crate) use write::string;
+
 /// Names of an event's own fields, which a record may not take.
 const OWN: [&str; 16] = [
     "@timestamp",

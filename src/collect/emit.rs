@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::{Harvest, Round, Unit, times, window};
 use crate::config::Level;
 use crate::decode::DecodeError;
-use crate::document::{Facts, Frame};
+use crate::document::{Facts, Frame, Place};
 use crate::ecs::{Client, EcsError, Inventory, Node};
 use crate::event::{Event, EventId};
 use crate::transform::{Found, transform};
@@ -100,7 +100,7 @@ impl<'a> Emitter<'a> {
             id,
             timestamp: own_time.unwrap_or(self.round.tick),
             took: self.took,
-            node: node.as_deref(),
+            node: node.as_deref().map(place),
             error: None,
         };
         let body = self.frame.document(&facts, &self.members);
@@ -126,7 +126,7 @@ impl<'a> Emitter<'a> {
             id,
             timestamp: self.round.tick,
             took: Duration::ZERO,
-            node: self.node.as_deref(),
+            node: self.node.as_deref().map(place),
             error: Some((&message, error.reason())),
         };
         let body = self.frame.document(&facts, b"");
@@ -148,7 +148,7 @@ impl<'a> Emitter<'a> {
 
     async fn put(&mut self, id: EventId, timestamp: Timestamp, body: bytes::Bytes) -> Result<(), EcsError> {
         let unit = self.unit;
-        unit.context.metrics.events.get_or_create(&unit.labels()).inc();
+        unit.series.events.inc();
         let ack = self.harvest.acks.issue();
         let event = Event::new(id, timestamp, Arc::clone(&unit.stream.command), body, ack);
         self.harvest.put(event, &unit.context.queue).await
@@ -181,30 +181,18 @@ impl<'a> Emitter<'a> {
             (Level::Node, Some(node)) => node.id.as_str(),
             _ => "",
         };
-        let mut parts: Vec<&[u8]> = vec![
+        let frame: [&[u8]; 5] = [
             unit.stream.customer.as_bytes(),
             unit.stream.vdc.as_bytes(),
             unit.stream.command.as_bytes(),
             node.as_bytes(),
             &time,
         ];
-        let default = ["id".to_owned()];
-        let keys = if unit.command.key.is_empty() {
-            &default[..]
-        } else {
-            &unit.command.key
-        };
-        let mut any = false;
-        for key in keys {
-            let value = self.found(found, key);
-            any |= value.is_some();
-            parts.push(value.unwrap_or_default().as_bytes());
-        }
-        if !any && !alone {
-            // Nothing names it but its content.
-            parts.push(record);
-        }
-        EventId::of(parts)
+        let keys = || unit.keys.iter().map(|key| self.found(found, key));
+        // Where nothing else names it, its content does.
+        let content = (!alone && keys().all(|key| key.is_none())).then_some(record);
+        let keys = keys().map(|key| key.unwrap_or_default().as_bytes());
+        EventId::of(frame.into_iter().chain(keys).chain(content))
     }
 
     /// The node that a record is about, where a field of it is a node's id.
@@ -214,6 +202,14 @@ impl<'a> Emitter<'a> {
             .into_iter()
             .find_map(|name| inventory.node(self.found(found, name)?))
             .cloned()
+    }
+}
+
+fn place(node: &Node) -> Place<'_> {
+    Place {
+        name: &node.name,
+        ip: &node.ip,
+        version: &node.version,
     }
 }
 

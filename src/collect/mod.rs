@@ -17,6 +17,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use prometheus_client::metrics::counter::Counter;
 
 use crate::checkpoint::Stream;
 use crate::clock::Clock;
@@ -83,7 +84,18 @@ pub struct Unit {
     /// Whom to ask: at level `system` every VDC of the customer in the configured order, else the one VDC.
     clients: Vec<Arc<Client>>,
     rules: Rules,
+    /// The fields that identify a record.
+    keys: Vec<String>,
     event_kind: &'static str,
+    series: Series,
+}
+
+/// The counters of a unit that are counted often, looked up once.
+#[derive(Debug)]
+struct Series {
+    polls: Counter,
+    events: Counter,
+    repeated_records: Counter,
 }
 
 /// What a poll is for.
@@ -146,13 +158,27 @@ impl Unit {
             vdc,
             command: Arc::from(command.kind.as_str()),
         };
+        let keys = if command.key.is_empty() {
+            vec!["id".to_owned()]
+        } else {
+            command.key.clone()
+        };
+        let labels = labels(&stream);
+        let metrics = &context.metrics;
+        let series = Series {
+            polls: metrics.polls.get_or_create(&labels).clone(),
+            events: metrics.events.get_or_create(&labels).clone(),
+            repeated_records: metrics.repeated_records.get_or_create(&labels).clone(),
+        };
         Self {
             context,
             command,
             stream,
             clients,
             rules,
+            keys,
             event_kind,
+            series,
         }
     }
 
@@ -199,8 +225,7 @@ impl Unit {
         if self.context.tenure.permit(std::time::Duration::ZERO).is_err() {
             return vec![EcsError::Stopped];
         }
-        let labels = self.labels();
-        self.context.metrics.polls.get_or_create(&labels).inc();
+        self.series.polls.inc();
         let errors = self.poll_level(target, round, harvest).await;
         for error in &errors {
             if *error == EcsError::Stopped {
@@ -208,11 +233,7 @@ impl Unit {
             }
             self.failed(target, round, error, harvest).await;
         }
-        self.context
-            .metrics
-            .repeated_records
-            .get_or_create(&labels)
-            .inc_by(harvest.take_repeated());
+        self.series.repeated_records.inc_by(harvest.take_repeated());
         errors
     }
 
@@ -364,11 +385,15 @@ impl Unit {
 
     /// Labels of this unit's series.
     pub fn labels(&self) -> CommandLabels {
-        CommandLabels {
-            customer: self.stream.customer.to_string(),
-            vdc: self.stream.vdc.to_string(),
-            command: self.stream.command.to_string(),
-        }
+        labels(&self.stream)
+    }
+}
+
+fn labels(stream: &Stream) -> CommandLabels {
+    CommandLabels {
+        customer: stream.customer.to_string(),
+        vdc: stream.vdc.to_string(),
+        command: stream.command.to_string(),
     }
 }
 

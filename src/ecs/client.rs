@@ -230,11 +230,11 @@ impl Client {
     }
 
     /// Sends `query` and reads its answer, on as many nodes and as often as may help.
-    /// May be dropped midway: it leaves nothing behind but a token that is logged out later.
+    /// May be dropped midway: it leaves nothing behind but tokens that are logged out later.
     pub async fn fetch<R: Read>(&self, query: &Query, reader: &mut R) -> Result<R::Output, EcsError> {
         let mut tried = Vec::new();
         let mut pause = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
-        let mut fresh_token = false;
+        let mut doubt = Doubt::default();
         let mut attempt = 1;
         loop {
             let slot = self.slots.acquire().await.ok_or(EcsError::Stopped)?;
@@ -246,32 +246,40 @@ impl Client {
             drop(slot);
             let error = match result {
                 Ok(output) => {
-                    self.pool.succeeded(&node);
-                    self.metrics
-                        .blocked
-                        .set(self.pool.blocked().try_into().unwrap_or(i64::MAX));
+                    self.answered(query, &node, doubt);
                     return Ok(output);
                 }
-                // A new token is not another attempt; but only one, or a node that refuses every token would
-                // keep us logging in.
-                Err(Failure::Token(token, _)) if !fresh_token => {
-                    self.session.invalidate(&token, &node);
-                    fresh_token = true;
-                    continue;
+                Err(Failure::Token(token, said)) => {
+                    if !tried.contains(&node) {
+                        tried.push(node.clone());
+                    }
+                    // One node's word is not enough to give up a token that all share; but where two refuse a
+                    // new one, another would fare no better.
+                    let refused_before = doubt.refused(&token, &node);
+                    if !refused_before && query.node.is_none() && self.pool.has_other(&tried) {
+                        continue;
+                    }
+                    self.session.invalidate(&token, &said);
+                    if !doubt.renewed {
+                        // A new token is not another attempt.
+                        doubt = Doubt::of_a_new_token();
+                        tried.clear();
+                        continue;
+                    }
+                    return Err(EcsError::Unauthorized {
+                        node: node.to_string(),
+                        said,
+                    });
                 }
-                // Two tokens in a row: that is the node, and another one may know the token.
-                Err(Failure::Token(_, said)) => EcsError::Unauthorized {
-                    node: node.to_string(),
-                    said,
-                },
-                Err(Failure::Other(error)) => error,
+                // Which node refused the login is known there.
+                Err(Failure::Login(error)) => error,
+                Err(Failure::Other(error)) => {
+                    if error.blames_node() {
+                        self.failed(query, &node);
+                    }
+                    error
+                }
             };
-            if error.blames_node() {
-                self.pool.failed(&node);
-                self.metrics
-                    .blocked
-                    .set(self.pool.blocked().try_into().unwrap_or(i64::MAX));
-            }
             match error.retry() {
                 Retry::After(least) if attempt < self.max_attempts && query.node.is_none() => {
                     tracing::debug!(customer = %self.customer, vdc = %self.name, attempt, %error, "trying again");
@@ -284,6 +292,34 @@ impl Client {
         }
     }
 
+    /// A node has answered. One that refused the same token a moment ago is at fault itself.
+    fn answered(&self, query: &Query, node: &NodeAddress, doubt: Doubt) {
+        if let Some((_, refusing)) = doubt.by.filter(|(_, refusing)| refusing != node) {
+            tracing::warn!(
+                customer = %self.customer, vdc = %self.name, node = %refusing,
+                "the node refuses a token that another node accepts"
+            );
+            self.failed(query, &refusing);
+        }
+        // The diagnostics port says nothing about the management API of the same node.
+        if query.endpoint == Endpoint::Management {
+            self.pool.succeeded(node);
+            self.count_blocked();
+        }
+    }
+
+    fn failed(&self, query: &Query, node: &NodeAddress) {
+        if query.endpoint == Endpoint::Management {
+            self.pool.failed(node);
+            self.count_blocked();
+        }
+    }
+
+    fn count_blocked(&self) {
+        let blocked = self.pool.blocked().try_into().unwrap_or(i64::MAX);
+        self.metrics.blocked.set(blocked);
+    }
+
     async fn attempt<R: Read>(
         &self,
         query: &Query,
@@ -294,7 +330,8 @@ impl Client {
         let mut token = None;
         let url = match query.endpoint {
             Endpoint::Management => {
-                token = Some(self.session.token(|| self.login()).await?);
+                let current = self.session.token(|| self.login()).await;
+                token = Some(current.map_err(Failure::Login)?);
                 self.logout_unused().await;
                 url("https", node, &query.path)?
             }
@@ -364,8 +401,39 @@ impl fmt::Debug for Client {
 pub struct HttpError(String, String);
 
 enum Failure {
+    /// The node refused the token, with these words.
     Token(Arc<Token>, String),
+    /// There is no token.
+    Login(EcsError),
     Other(EcsError),
+}
+
+/// What one query has found out about its token.
+#[derive(Default)]
+struct Doubt {
+    /// The node that refused it, if one did.
+    by: Option<(Arc<Token>, NodeAddress)>,
+    /// It was obtained because the one before was refused.
+    renewed: bool,
+}
+
+impl Doubt {
+    fn of_a_new_token() -> Self {
+        Self {
+            by: None,
+            renewed: true,
+        }
+    }
+
+    /// Notes that `node` refused `token`; gives whether another node had done so before.
+    fn refused(&mut self, token: &Arc<Token>, node: &NodeAddress) -> bool {
+        let before = self
+            .by
+            .as_ref()
+            .is_some_and(|(known, by)| Arc::ptr_eq(known, token) && by != node);
+        self.by = Some((Arc::clone(token), node.clone()));
+        before
+    }
 }
 
 impl From<EcsError> for Failure {
@@ -386,34 +454,5 @@ pub(super) fn url(scheme: &str, node: &NodeAddress, path: &str) -> Result<url::U
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn urls_of_names_and_addresses() {
-        let at = |host: &str| {
-            url(
-                "https",
-                &NodeAddress {
-                    host: host.into(),
-                    port: 4443,
-                },
-                "/a?b=c d",
-            )
-            .unwrap()
-        };
-        assert_eq!(at("10.0.0.1").as_str(), "https://10.0.0.1:4443/a?b=c%20d");
-        assert_eq!(at("fe80::1").as_str(), "https://[fe80::1]:4443/a?b=c%20d");
-        assert!(
-            url(
-                "https",
-                &NodeAddress {
-                    host: "a b".into(),
-                    port: 1
-                },
-                "/"
-            )
-            .is_err()
-        );
-    }
-}
+#[path = "client_tests.rs"]
+mod tests;

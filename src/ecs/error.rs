@@ -185,6 +185,9 @@ pub enum EcsError {
         /// The marker.
         marker: String,
     },
+    /// The poll came to an end that must not be.
+    #[error("the poll broke off: {0}; this is a defect, please report it with the log")]
+    Panicked(String),
     /// The queue was closed or the tenure is over: the poll was given up.
     #[error("stopped")]
     Stopped,
@@ -250,6 +253,7 @@ impl EcsError {
             Self::Decode { .. } => "decode",
             Self::NoInventory(_) => "no_inventory",
             Self::MarkerLoop { .. } => "marker_loop",
+            Self::Panicked(_) => "panicked",
             Self::Stopped => "stopped",
         }
     }

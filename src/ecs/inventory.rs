@@ -19,6 +19,8 @@ const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// What a VDC says of itself: the shortest answer there is.
 const LOCAL_VDC: &str = "/object/vdcs/vdc/local.json";
+/// The nodes of a VDC.
+const NODES: &str = "/vdc/nodes.json";
 /// An extra refresh (a node was not found) comes at most this often.
 const LEAST_BETWEEN: Duration = Duration::from_secs(30);
 
@@ -114,8 +116,12 @@ impl Client {
     /// Reads the inventory once.
     pub async fn read_inventory(&self) -> Result<Arc<Inventory>, EcsError> {
         let vdc = self.records(LOCAL_VDC, None).await?;
-        let nodes = self.records("/vdc/nodes.json", Some("/node")).await?;
+        let nodes = self.records(NODES, Some("/node")).await?;
         let read = Arc::new(Inventory::new(vdc.first().unwrap_or(&Value::Null), &nodes));
+        if read.nodes.is_empty() {
+            // Polling every one of no nodes would look as if all were well.
+            return Err(EcsError::NoInventory(format!("the answer to {NODES} lists none")));
+        }
         let old = self.inventory.swap(Some(Arc::clone(&read)));
         if old.as_ref() != Some(&read) {
             let versions: std::collections::BTreeSet<&str> =

@@ -10,7 +10,6 @@ use reqwest::header::LOCATION;
 use super::answer::{Budget, error_body, header, login_page, transport};
 use super::client::{Client, url};
 use super::error::{EcsError, ServiceError, said};
-use super::session::Retired;
 use crate::config::{NodeAddress, Secret};
 
 /// The header with the token, in requests and in the answer to a login.
@@ -152,41 +151,36 @@ impl Client {
 
     /// Logs out every token, at the end of all work.
     pub async fn logout(&self) {
-        for retired in self.session.take_all() {
-            self.logout_token(retired).await;
+        while let Some(leaving) = self.session.take_any() {
+            self.logout_token(leaving.text()).await;
+            leaving.gone();
         }
     }
 
-    /// Logs out replaced and refused tokens that nobody uses any more.
+    /// Logs out tokens that were given up and that nobody uses any more.
     pub(super) async fn logout_unused(&self) {
-        for retired in self.session.take_unused() {
-            self.logout_token(retired).await;
+        while let Some(leaving) = self.session.take_unused() {
+            self.logout_token(leaving.text()).await;
+            leaving.gone();
         }
     }
 
-    async fn logout_token(&self, retired: Retired) {
-        let mut tried: Vec<NodeAddress> = retired.unknown_to.into_iter().collect();
-        for _ in 0..2 {
-            let Some(node) = self.pool.choose(0, &tried) else {
-                return;
-            };
+    async fn logout_token(&self, token: &str) {
+        let mut tried = Vec::new();
+        while let Some(node) = self.pool.choose(0, &tried)
+            && tried.len() < 2
+        {
             let Ok(url) = url("https", &node, "/logout") else {
                 return;
             };
             let request = self
                 .http
                 .get(url)
-                .header(TOKEN_HEADER, retired.token.text())
+                .header(TOKEN_HEADER, token)
                 .header("Accept", "application/json");
             match tokio::time::timeout(LOGOUT_TIMEOUT, request.send()).await {
-                // 401, or a redirect to the login page: it was out already.
-                Ok(Ok(response))
-                    if response.status().is_success()
-                        || response.status().is_redirection()
-                        || response.status() == 401 =>
-                {
-                    return;
-                }
+                // Refused, or sent to the login page: it was out already.
+                Ok(Ok(response)) if is_out(response.status()) => return,
                 Ok(Ok(response)) => {
                     tracing::debug!(vdc = %self.name, node = %node, status = response.status().as_u16(), "logout failed");
                 }
@@ -198,6 +192,11 @@ impl Client {
             tried.push(node);
         }
     }
+}
+
+/// Whether the answer to a logout says that the token is no more.
+fn is_out(status: StatusCode) -> bool {
+    status.is_success() || status.is_redirection() || status == StatusCode::UNAUTHORIZED
 }
 
 /// An IPv6 host without its brackets.

@@ -101,6 +101,11 @@ impl NodePool {
         order
     }
 
+    /// Whether there is a node that is not in `tried`.
+    pub(super) fn has_other(&self, tried: &[NodeAddress]) -> bool {
+        self.lock().iter().any(|node| !tried.contains(&node.address))
+    }
+
     /// Whether `host` is one of the configured hosts.
     pub(super) fn knows(&self, host: &str) -> bool {
         self.lock().iter().any(|node| node.address.host == host)

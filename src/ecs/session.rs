@@ -1,10 +1,9 @@
 //! The token of one VDC and user.
 //!
 //! Owns when a token is obtained, renewed, given up and logged out. One login at a time; a refused token is
-//! given up only if it is still the current one, so that a late 401 cannot kill a fresh token, and logged out all
-//! the same, since one node that does not know it does not speak for the others; failed logins
-//! are spaced out so that they cannot lock the account. Tokens are never shared between VDCs, never written
-//! anywhere, and logged out only when no request uses them any more.
+//! given up only if it is still the current one, so that a late 401 cannot kill a fresh token; failed logins
+//! are spaced out so that they cannot lock the account, and so are logins whose tokens are refused. Tokens are
+//! never shared between VDCs, never written anywhere, and logged out only when no request uses them any more.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,7 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::error::EcsError;
-use crate::config::{NodeAddress, Secret};
+use crate::config::Secret;
 
 /// ECS gives a token up after two hours without use; renewed a little earlier.
 const IDLE_LIMIT: Duration = Duration::from_secs(110 * 60);
@@ -25,6 +24,10 @@ const REFUSED_PAUSE_MAX: Duration = Duration::from_secs(3600);
 const FAILED_PAUSE: Duration = Duration::from_secs(1);
 /// Pause when ECS says that the user has too many tokens.
 const LIMIT_PAUSE: Duration = Duration::from_secs(60);
+/// A token that is refused before this age was never any good; logins are then spaced out.
+const YOUNG: Duration = Duration::from_secs(60);
+/// Longest pause after tokens that were refused while young.
+const YOUNG_PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// A token in use. Requests hold it by `Arc`, so that it is known when nobody does.
 #[derive(Debug)]
@@ -54,18 +57,13 @@ pub(super) struct Session {
 #[derive(Debug, Default)]
 struct State {
     current: Option<Arc<Token>>,
-    /// Replaced or refused, but perhaps still valid at ECS: to be logged out when unused.
-    retired: Vec<Retired>,
+    /// Given up, but perhaps still valid at ECS: to be logged out when unused.
+    retired: Vec<Arc<Token>>,
     pause: Option<Pause>,
+    /// Logins refused in a row.
     refusals: u32,
-}
-
-/// A token to be logged out.
-#[derive(Debug)]
-pub(super) struct Retired {
-    pub(super) token: Arc<Token>,
-    /// The node that does not know the token: another one may.
-    pub(super) unknown_to: Option<NodeAddress>,
+    /// Tokens in a row that were refused while young.
+    refused_young: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -73,6 +71,34 @@ struct Pause {
     until: Instant,
     because: String,
     reason: &'static str,
+}
+
+/// A token on its way out. Dropped before [`Leaving::gone`], as when the logout is broken off, it goes back to be
+/// logged out later.
+#[derive(Debug)]
+pub(super) struct Leaving<'a> {
+    session: &'a Session,
+    token: Option<Arc<Token>>,
+}
+
+impl Leaving<'_> {
+    /// For the request header.
+    pub(super) fn text(&self) -> &str {
+        self.token.as_ref().map_or("", |token| token.text())
+    }
+
+    /// It was logged out, or nothing more can be done about it.
+    pub(super) fn gone(mut self) {
+        self.token = None;
+    }
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        if let Some(token) = self.token.take() {
+            self.session.lock().retired.push(token);
+        }
+    }
 }
 
 impl Session {
@@ -128,10 +154,8 @@ impl Session {
                 state.pause = None;
                 state.refusals = 0;
                 if let Some(old) = state.current.replace(Arc::clone(&token)) {
-                    state.retired.push(Retired {
-                        token: old,
-                        unknown_to: None,
-                    });
+                    state.refused_young = 0;
+                    state.retired.push(old);
                 }
                 Ok(token)
             }
@@ -142,43 +166,49 @@ impl Session {
         }
     }
 
-    /// `node` refused `token`. Only if it is the current one is it given up.
-    pub(super) fn invalidate(&self, token: &Arc<Token>, node: &NodeAddress) {
+    /// ECS refused `token`, saying `said`. Only if it is the current one is it given up. It may still count
+    /// against the user's limit of tokens, so it is logged out like any other.
+    pub(super) fn invalidate(&self, token: &Arc<Token>, said: &str) {
         let mut state = self.lock();
-        if state
-            .current
-            .as_ref()
-            .is_some_and(|current| Arc::ptr_eq(current, token))
-            && let Some(token) = state.current.take()
-        {
-            // Where only this node does not know it, it would count against the user's limit for hours.
-            state.retired.push(Retired {
-                token,
-                unknown_to: Some(node.clone()),
-            });
+        let is_current = |current: &mut Arc<Token>| Arc::ptr_eq(current, token);
+        let Some(refused) = state.current.take_if(is_current) else {
+            return;
+        };
+        if refused.obtained.elapsed() >= YOUNG {
+            state.refused_young = 0;
+        } else {
+            // Once may happen to anybody, as when an administrator logs the user out.
+            if let Some(doublings) = state.refused_young.checked_sub(1) {
+                let wait = FAILED_PAUSE
+                    .saturating_mul(1 << doublings.min(6))
+                    .min(YOUNG_PAUSE_MAX);
+                state.pause = Some(Pause {
+                    until: Instant::now() + wait,
+                    because: format!("a new token was refused: {said}"),
+                    reason: "unauthorized",
+                });
+            }
+            state.refused_young = state.refused_young.saturating_add(1);
         }
+        state.retired.push(refused);
     }
 
-    /// The tokens given up that no request uses any more; the caller logs them out.
-    pub(super) fn take_unused(&self) -> Vec<Retired> {
+    /// A token given up that no request uses any more; the caller logs it out.
+    pub(super) fn take_unused(&self) -> Option<Leaving<'_>> {
         let mut state = self.lock();
-        let (unused, used) = state
+        let unused = state
             .retired
-            .drain(..)
-            .partition(|retired| Arc::strong_count(&retired.token) == 1);
-        state.retired = used;
-        unused
+            .iter()
+            .position(|token| Arc::strong_count(token) == 1)?;
+        let token = Some(state.retired.swap_remove(unused));
+        Some(Leaving { session: self, token })
     }
 
-    /// Every token there is; the caller logs them out. The session has none afterwards.
-    pub(super) fn take_all(&self) -> Vec<Retired> {
+    /// Any token there is, the current one last; the caller logs it out.
+    pub(super) fn take_any(&self) -> Option<Leaving<'_>> {
         let mut state = self.lock();
-        let mut all: Vec<_> = state.retired.drain(..).collect();
-        all.extend(state.current.take().map(|token| Retired {
-            token,
-            unknown_to: None,
-        }));
-        all
+        let token = Some(state.retired.pop().or_else(|| state.current.take())?);
+        Some(Leaving { session: self, token })
     }
 
     /// The current token, unless it is about to expire.
@@ -240,13 +270,6 @@ mod tests {
         }
     }
 
-    fn node() -> NodeAddress {
-        NodeAddress {
-            host: "10.0.0.1".into(),
-            port: 4443,
-        }
-    }
-
     async fn fresh(session: &Session, name: &str) -> Arc<Token> {
         session.token(async || Ok(Secret::new(name))).await.unwrap()
     }
@@ -271,10 +294,19 @@ mod tests {
         let old = fresh(&session, "old").await;
         tokio::time::advance(Duration::from_secs(101)).await;
         assert_eq!(fresh(&session, "new").await.text(), "new");
-        assert_eq!(session.take_unused().len(), 0, "a request still uses it");
+        assert!(session.take_unused().is_none(), "a request still uses it");
         drop(old);
-        assert_eq!(session.take_unused()[0].token.text(), "old");
-        assert_eq!(session.take_all().len(), 1);
+        drop(session.take_unused());
+        let leaving = session.take_unused();
+        assert_eq!(
+            leaving.as_ref().map(Leaving::text),
+            Some("old"),
+            "a logout that was broken off is made up for"
+        );
+        leaving.unwrap().gone();
+        assert!(session.take_unused().is_none());
+        session.take_any().unwrap().gone();
+        assert!(session.take_any().is_none());
     }
 
     #[tokio::test(start_paused = true)]
@@ -289,26 +321,13 @@ mod tests {
     async fn a_late_refusal_does_not_kill_a_fresh_token() {
         let session = Session::new(Duration::from_secs(3500));
         let old = fresh(&session, "old").await;
-        session.invalidate(&old, &node());
+        session.invalidate(&old, "401");
         let new = fresh(&session, "new").await;
-        session.invalidate(&old, &node());
+        session.invalidate(&old, "401");
         assert_eq!(fresh(&session, "never").await.text(), "new");
-        session.invalidate(&new, &node());
+        tokio::time::advance(YOUNG).await;
+        session.invalidate(&new, "401");
         assert_eq!(fresh(&session, "third").await.text(), "third");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_refused_token_is_logged_out_at_another_node() {
-        let session = Session::new(Duration::from_secs(3500));
-        let refused = fresh(&session, "refused").await;
-        session.invalidate(&refused, &node());
-        assert_eq!(session.take_unused().len(), 0, "a request still uses it");
-        drop(refused);
-        let unused = session.take_unused();
-        assert_eq!(
-            (unused[0].token.text(), &unused[0].unknown_to),
-            ("refused", &Some(node()))
-        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -318,13 +337,32 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(1)).await;
             Ok(Secret::new("t"))
         });
-        let (token, all) = tokio::join!(slow, async {
-            session.close().await;
-            session.take_all()
-        });
-        assert_eq!(token.unwrap().text(), all[0].token.text());
+        let (token, ()) = tokio::join!(slow, session.close());
+        let leaving = session.take_any().unwrap();
+        assert_eq!(token.unwrap().text(), leaving.text());
+        leaving.gone();
         let late = session.token(async || Ok(Secret::new("never"))).await;
         assert_eq!(late.unwrap_err(), EcsError::Stopped);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tokens_that_are_all_refused_are_logged_out_and_asked_for_ever_more_slowly() {
+        let session = Session::new(Duration::from_secs(3500));
+        let mut logins = 0;
+        for _second in 0..600 {
+            if let Ok(token) = session.token(async || Ok(Secret::new("t"))).await {
+                logins += 1;
+                session.invalidate(&token, "unable to decode token");
+                drop(token);
+                session.take_unused().unwrap().gone();
+            }
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        // At 0, 1, 2, 4, 8, 16, 32 and 64 seconds, then every minute.
+        assert_eq!(logins, 16);
+        assert!(session.take_any().is_none(), "no token is forgotten");
+        let error = session.token(async || Ok(Secret::new("t"))).await.unwrap_err();
+        assert!(error.to_string().contains("unable to decode token"), "{error}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,7 +2,8 @@
 //!
 //! Owns the polls in progress. A target that is still being polled when the next tick comes misses that tick,
 //! and the others do not wait for it. The checkpoint is the last tick whose targets have all been polled and
-//! whose events have all ended well; a failed target is told by an event and not asked again for that tick.
+//! whose events have all ended well; a failed target is told by an event and not asked again for that tick. A
+//! poll that panics is a failed one: its target is polled again at the next tick.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -10,10 +11,10 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
-use super::tick::Ticks;
+use super::tick::{Due, Ticks};
 use super::{Ended, Plan, Progress, save};
 use crate::checkpoint::{Checkpoint, Recent};
 use crate::collect::{Harvest, Round, Target, Unit};
@@ -22,6 +23,7 @@ use crate::pipeline::ack::{Outcomes, PollAcks};
 
 /// A tick whose targets are being polled.
 struct Open {
+    tick: Timestamp,
     started: Instant,
     left: usize,
     acks: Vec<PollAcks>,
@@ -31,10 +33,19 @@ struct Open {
 
 /// One target's poll has ended.
 struct Polled {
-    tick: Timestamp,
-    target: Target,
     harvest: Harvest,
     errors: Vec<EcsError>,
+}
+
+/// The polls in progress, and the ticks they belong to.
+struct Polls {
+    unit: Arc<Unit>,
+    tasks: JoinSet<Polled>,
+    /// What each task is for: the tick's number, and the target.
+    running: HashMap<Id, (u64, Target)>,
+    /// By number, which only grows: a clock that is set back may give the same tick twice.
+    open: HashMap<u64, Open>,
+    number: u64,
 }
 
 pub(super) async fn run(unit: Arc<Unit>, plan: Plan, mut progress: Progress) -> Ended {
@@ -49,10 +60,8 @@ pub(super) async fn run(unit: Arc<Unit>, plan: Plan, mut progress: Progress) -> 
         ticks.skip_current();
     }
     let mut delivered = checkpoint.recent;
-    let mut saved = checkpoint.tick;
-    let mut polls: JoinSet<Polled> = JoinSet::new();
-    let mut busy: HashSet<Target> = HashSet::new();
-    let mut open: HashMap<Timestamp, Open> = HashMap::new();
+    let mut saved = 0;
+    let mut polls = Polls::new(Arc::clone(&unit));
     let mut settling = FuturesUnordered::new();
     let mut ended = Ended { well: true };
     let mut ticking = true;
@@ -60,115 +69,153 @@ pub(super) async fn run(unit: Arc<Unit>, plan: Plan, mut progress: Progress) -> 
         tokio::select! {
             biased;
             () = plan.stop.cancelled(), if ticking => ticking = false,
-            Some(polled) = polls.join_next(), if !polls.is_empty() => {
-                // A poll that panicked has been told by the panic hook; its tick stays open.
-                let Ok(polled) = polled else { ended.well = false; continue };
-                busy.remove(&polled.target);
-                let tick = polled.tick;
-                if let Some(done) = close(&mut open, polled) {
+            Some(polled) = polls.tasks.join_next_with_id(), if !polls.tasks.is_empty() => {
+                if let Some((number, done)) = polls.book(polled) {
                     let events = done.acks.iter().map(PollAcks::issued).sum::<u64>();
-                    progress.polled(tick, done.started.elapsed(), events, &done.errors);
+                    progress.polled(done.tick, done.started.elapsed(), events, &done.errors);
                     ended.well &= done.errors.is_empty();
                     if unit.command.time_field.is_some() && done.errors.is_empty() {
                         delivered.clone_from(&done.recent);
                     }
-                    settling.push(settle(tick, done, delivered.clone()));
+                    settling.push(settle(number, done, delivered.clone()));
                 }
             }
-            Some((tick, outcomes, recent)) = settling.next(), if !settling.is_empty() => {
+            Some((number, tick, outcomes, recent)) = settling.next(), if !settling.is_empty() => {
                 ended.well &= outcomes.complete();
-                if outcomes.complete() && saved.is_none_or(|saved| tick > saved) {
-                    saved = Some(tick);
+                if outcomes.complete() && number > saved {
+                    saved = number;
                     save(&plan, &unit, Checkpoint { tick: Some(tick), until: None, recent }).await;
                 }
             }
             due = ticks.next(), if ticking => {
-                progress.missed(due.missed);
-                begin(&unit, due.tick, &delivered, &mut polls, &mut busy, &mut open, &mut progress);
+                progress.missed(polls.begin(due, &delivered));
                 ticking = !plan.once;
             }
             else => break,
         }
-        if !ticking && polls.is_empty() && settling.is_empty() {
+        if !ticking && polls.tasks.is_empty() && settling.is_empty() {
             break;
         }
     }
     ended
 }
 
-/// Starts the polls of a tick for every target that is not still being polled.
-fn begin(
-    unit: &Arc<Unit>,
-    tick: Timestamp,
-    delivered: &[Recent],
-    polls: &mut JoinSet<Polled>,
-    busy: &mut HashSet<Target>,
-    open: &mut HashMap<Timestamp, Open>,
-    progress: &mut Progress,
-) {
-    let targets = match unit.targets() {
-        Ok(targets) => targets,
-        Err(error) => {
-            // No target to poll: the whole of the unit fails, which is told like any failure.
-            let unit = Arc::clone(unit);
-            open.insert(tick, Open::new(1));
-            polls.spawn(async move {
-                let mut harvest = Harvest::default();
-                let round = Round { tick, window: None };
-                unit.failed(&Target::Whole, &round, &error, &mut harvest).await;
-                Polled {
-                    tick,
-                    target: Target::Whole,
-                    harvest,
-                    errors: vec![error],
-                }
-            });
-            return;
+impl Polls {
+    fn new(unit: Arc<Unit>) -> Self {
+        Self {
+            unit,
+            tasks: JoinSet::new(),
+            running: HashMap::new(),
+            open: HashMap::new(),
+            number: 0,
         }
-    };
-    let free: Vec<Target> = targets
-        .into_iter()
-        .filter(|target| !busy.contains(target))
-        .collect();
-    if free.is_empty() {
-        if !busy.is_empty() {
-            progress.missed(1);
-        }
-        return;
     }
-    open.insert(tick, Open::new(free.len()));
-    for target in free {
-        busy.insert(target.clone());
-        let unit = Arc::clone(unit);
+
+    /// Starts the polls of a tick for every target that is not still being polled; gives how many ticks were
+    /// missed, this one included if it is not polled as a whole.
+    fn begin(&mut self, due: Due, delivered: &[Recent]) -> u64 {
+        let round = Round {
+            tick: due.tick,
+            window: None,
+        };
+        let (targets, error) = match self.unit.targets() {
+            Ok(targets) => (targets, None),
+            // No target to poll: the whole of the unit fails, which is told like any failure.
+            Err(error) => (vec![Target::Whole], Some(error)),
+        };
+        let busy: HashSet<&Target> = self.running.values().map(|(_, target)| target).collect();
+        let all = targets.len();
+        let free: Vec<Target> = targets
+            .into_iter()
+            .filter(|target| !busy.contains(target))
+            .collect();
+        let missed = due.missed + u64::from(free.len() < all);
+        if free.is_empty() {
+            return missed;
+        }
+        self.number += 1;
+        self.open.insert(self.number, Open::new(due.tick, free.len()));
+        for target in free {
+            match &error {
+                Some(error) => self.tell(self.number, round, target, error.clone()),
+                None => self.poll(self.number, round, target, delivered),
+            }
+        }
+        missed
+    }
+
+    fn poll(&mut self, number: u64, round: Round, target: Target, delivered: &[Recent]) {
+        let unit = Arc::clone(&self.unit);
         let mut harvest = Harvest::new(delivered, false);
-        polls.spawn(async move {
-            let round = Round { tick, window: None };
-            let errors = unit.poll(&target, &round, &mut harvest).await;
+        let asked = target.clone();
+        let task = self.tasks.spawn(async move {
+            let errors = unit.poll(&asked, &round, &mut harvest).await;
+            Polled { harvest, errors }
+        });
+        self.running.insert(task.id(), (number, target));
+    }
+
+    /// Tells a failure by an event, in place of a poll.
+    fn tell(&mut self, number: u64, round: Round, target: Target, error: EcsError) {
+        let unit = Arc::clone(&self.unit);
+        let failed = target.clone();
+        let task = self.tasks.spawn(async move {
+            let mut harvest = Harvest::default();
+            unit.failed(&failed, &round, &error, &mut harvest).await;
             Polled {
-                tick,
-                target,
                 harvest,
-                errors,
+                errors: vec![error],
             }
         });
+        self.running.insert(task.id(), (number, target));
     }
-}
 
-/// Books a target's poll; gives the tick when that was its last target.
-fn close(open: &mut HashMap<Timestamp, Open>, polled: Polled) -> Option<Open> {
-    let tick = open.get_mut(&polled.tick)?;
-    tick.recent.extend(polled.harvest.fresh());
-    tick.acks.push(polled.harvest.acks);
-    tick.errors.extend(polled.errors);
-    tick.left -= 1;
-    if tick.left == 0 {
-        open.remove(&polled.tick)
-    } else {
+    /// Books a target's poll; gives the tick, with its number, when that was its last target.
+    fn book(&mut self, ended: Result<(Id, Polled), JoinError>) -> Option<(u64, Open)> {
+        let (number, polled) = match ended {
+            Ok((id, polled)) => (self.running.remove(&id)?.0, polled),
+            Err(error) => return self.panicked(error),
+        };
+        let open = self.open.get_mut(&number)?;
+        open.recent.extend(polled.harvest.fresh());
+        open.acks.push(polled.harvest.acks);
+        open.errors.extend(polled.errors);
+        open.left = open.left.saturating_sub(1);
+        if open.left > 0 {
+            return None;
+        }
+        Some((number, self.open.remove(&number)?))
+    }
+
+    /// A poll has panicked: it is told, and its target is free again.
+    fn panicked(&mut self, error: JoinError) -> Option<(u64, Open)> {
+        let (number, target) = self.running.remove(&error.id())?;
+        let round = Round {
+            tick: self.open.get(&number)?.tick,
+            window: None,
+        };
+        let error = EcsError::Panicked(words(error));
+        tracing::error!(stream = %self.unit.stream, ?target, %error, "a poll broke off");
+        self.tell(number, round, target, error);
         None
     }
 }
 
-async fn settle(tick: Timestamp, done: Open, recent: Vec<Recent>) -> (Timestamp, Outcomes, Vec<Recent>) {
+/// What a task said when it panicked.
+fn words(error: JoinError) -> String {
+    let text = error.to_string();
+    let Ok(payload) = error.try_into_panic() else {
+        return text;
+    };
+    match payload.downcast::<String>() {
+        Ok(words) => *words,
+        Err(payload) => payload
+            .downcast::<&str>()
+            .map_or(text, |words| (*words).to_owned()),
+    }
+}
+
+async fn settle(number: u64, done: Open, recent: Vec<Recent>) -> (u64, Timestamp, Outcomes, Vec<Recent>) {
     let mut all = Outcomes::default();
     for acks in done.acks {
         let outcomes = acks.wait().await;
@@ -176,12 +223,13 @@ async fn settle(tick: Timestamp, done: Open, recent: Vec<Recent>) -> (Timestamp,
         all.dropped += outcomes.dropped;
         all.lost += outcomes.lost;
     }
-    (tick, all, recent)
+    (number, done.tick, all, recent)
 }
 
 impl Open {
-    fn new(targets: usize) -> Self {
+    fn new(tick: Timestamp, targets: usize) -> Self {
         Self {
+            tick,
             started: Instant::now(),
             left: targets,
             acks: Vec::new(),
@@ -190,3 +238,7 @@ impl Open {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "gauge_tests.rs"]
+mod tests;

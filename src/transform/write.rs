@@ -18,7 +18,7 @@ pub(super) fn name(out: &mut Vec<u8>, name: &str) {
 }
 
 /// Writes a JSON string.
-pub(super) fn string(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
     scalar(out, text);
 }
 
