@@ -37,8 +37,7 @@ async fn damaged_checkpoints_are_set_aside_and_polling_goes_back_as_far_as_allow
             (bulk.len() > before + 10).then_some(())
         })
         .await;
-        process.signal(Signal::TERM);
-        process.ended(SOON).await.expect(0);
+        process.stopped().await.expect(0);
         let mut bytes = fs::read(&path).unwrap();
         let place = bytes.len() * percent / 100;
         bytes[place] ^= 0x10;
@@ -56,8 +55,7 @@ async fn damaged_checkpoints_are_set_aside_and_polling_goes_back_as_far_as_allow
     );
     // Four minutes before the first start are within five.
     complete(&sim, begin - 240, sim.now(), SOON, || rows_of(&bulk)).await;
-    process.signal(Signal::TERM);
-    process.ended(SOON).await.expect(0);
+    process.stopped().await.expect(0);
     exactly_once(&sim, &rows_of(&bulk));
     let aside = |number: usize| home.data().join(format!("checkpoints.json.damaged-{number}"));
     assert!((1..=damaged).all(|number| aside(number).exists()) && !aside(damaged + 1).exists());
@@ -105,8 +103,7 @@ async fn a_full_disk_under_the_file_output_loses_nothing() {
         rows(whole.lines().map(str::as_bytes))
     };
     complete(&sim, from, sim.now(), SOON, so_far).await;
-    process.signal(Signal::TERM);
-    process.ended(SOON).await.expect(0);
+    process.stopped().await.expect(0);
     exactly_once(&sim, &so_far());
 }
 
@@ -169,8 +166,7 @@ async fn a_full_disk_under_the_checkpoints_is_told_and_made_up_for() {
     fs::remove_file(home.data().join("filler")).unwrap();
     let mut process = home.start(&[]);
     complete(&sim, from, sim.now(), SOON, || rows_of(&bulk)).await;
-    process.signal(Signal::TERM);
-    process.ended(SOON).await.expect(0);
+    process.stopped().await.expect(0);
     exactly_once(&sim, &rows_of(&bulk));
     drop(tiny);
 }

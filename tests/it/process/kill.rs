@@ -74,8 +74,7 @@ async fn fifty_kills_lose_nothing_and_double_nothing_in_elasticsearch() {
     let to = sim.now();
     let mut last = home.start(&[]);
     let arrived = complete(&sim, from, to, SOON, || rows_of(&bulk)).await;
-    last.signal(Signal::TERM);
-    last.ended(SOON).await.expect(0);
+    last.stopped().await.expect(0);
     exactly_once(&sim, &rows_of(&bulk));
     assert!(bulk.duplicates().is_empty(), "{:?}", bulk.duplicates());
     let again: usize = bulk.repeated().iter().map(|sent| sent.indices.len() - 1).sum();
@@ -144,8 +143,7 @@ async fn kills_leave_no_gap_and_no_broken_line_in_files() {
         rows(lines.iter().map(String::as_bytes))
     };
     complete(&sim, from, to, SOON, so_far).await;
-    last.signal(Signal::TERM);
-    last.ended(SOON).await.expect(0);
+    last.stopped().await.expect(0);
     // Fails on a broken line, wherever it is.
     let arrived = rows_in(&out);
     assert_eq!(missing(&sim, from, to, &arrived), Vec::<String>::new());

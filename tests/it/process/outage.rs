@@ -53,8 +53,7 @@ impl World {
     async fn finish(&self, mut process: Process, from: i64) {
         let to = self.sim.now();
         complete(&self.sim, from, to, SOON, || rows_of(&self.bulk)).await;
-        process.signal(Signal::TERM);
-        process.ended(SOON).await.expect(0);
+        process.stopped().await.expect(0);
         exactly_once(&self.sim, &rows_of(&self.bulk));
         assert!(self.bulk.duplicates().is_empty(), "{:?}", self.bulk.duplicates());
         let again: usize = self
@@ -235,8 +234,7 @@ async fn documents_that_are_refused_for_good_go_to_the_dead_letter_file() {
     let metrics = get(address, "/metrics").await;
     let letters = metrics.metric("ecsbeat_output_dead_letter_events_total{output=\"elasticsearch\"}");
     assert_eq!(letters, Some(3.0), "{}", metrics.body);
-    process.signal(Signal::TERM);
-    process.ended(SOON).await.expect(0);
+    process.stopped().await.expect(0);
     let text = std::fs::read_to_string(world.home.data().join("dead.ndjson")).unwrap();
     assert_eq!(text.lines().count(), 3, "{text}");
     for urn in &refused {
@@ -251,8 +249,7 @@ async fn documents_that_are_refused_for_good_go_to_the_dead_letter_index() {
     let metrics = get(address, "/metrics").await;
     let letters = metrics.metric("ecsbeat_output_dead_letter_events_total{output=\"elasticsearch\"}");
     assert_eq!(letters, Some(3.0), "{}", metrics.body);
-    process.signal(Signal::TERM);
-    process.ended(SOON).await.expect(0);
+    process.stopped().await.expect(0);
     let mut documents = world.bulk.documents();
     documents.retain(|document| document.index == "dead");
     assert_eq!(documents.len(), 3, "{documents:?}");
@@ -352,8 +349,7 @@ async fn one_of_two_hosts_that_goes_down_holds_nothing_up() {
         complete(&world.sim, from, world.sim.now(), SOON, all).await;
         other.clear_faults();
     }
-    process.signal(Signal::TERM);
-    process.ended(SOON).await.expect(0);
+    process.stopped().await.expect(0);
     exactly_once(&world.sim, &all());
     assert!(
         lines_in(&world.home.path().join("logs")).is_empty(),

@@ -77,8 +77,7 @@ async fn each_signal_drains_the_queue_writes_checkpoints_and_logs_out() {
     let to = world.sim.now();
     let mut process = world.home.start(&[]);
     complete(&world.sim, from, to, SOON, || rows_of(&world.bulk)).await;
-    process.signal(Signal::TERM);
-    process.ended(SOON).await.expect(0);
+    process.stopped().await.expect(0);
     exactly_once(&world.sim, &rows_of(&world.bulk));
     // The queue was drained and every checkpoint written: nothing had to be sent again.
     assert_eq!(world.bulk.repeated(), []);
@@ -139,8 +138,7 @@ async fn an_output_that_is_down_does_not_hold_up_the_end_and_everything_comes_af
     let to = world.sim.now();
     let mut process = world.home.start(&[]);
     complete(&world.sim, from, to, SOON, || rows_of(&world.bulk)).await;
-    process.signal(Signal::TERM);
-    process.ended(SOON).await.expect(0);
+    process.stopped().await.expect(0);
     exactly_once(&world.sim, &rows_of(&world.bulk));
 }
 

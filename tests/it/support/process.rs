@@ -283,6 +283,13 @@ impl Process {
         }
     }
 
+    /// Stops it in order. A signal before it listens to signals would just kill it.
+    pub(crate) async fn stopped(&mut self) -> Ended {
+        self.logged("ecsbeat start running.").await;
+        self.signal(Signal::TERM);
+        self.ended(SOON).await
+    }
+
     /// Resident memory, in KiB.
     pub(crate) fn rss(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
