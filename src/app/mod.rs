@@ -157,9 +157,11 @@ impl App {
         self.companions(&mut companions, source, &over);
 
         let (queue, lines) = queue(&config.queue, config.outputs.len(), &self.metrics);
+        // No more ticks, and nothing is waited for that need not be.
+        let quiet = CancellationToken::new();
         let mut publishers = JoinSet::new();
         for (output, line) in config.outputs.iter().zip(lines) {
-            self.publish(&mut publishers, output, line, &tenure)?;
+            self.publish(&mut publishers, output, line, &tenure, &quiet)?;
         }
         let clients = clients(&config.ecsbeat, &self.metrics)?;
         for client in clients.iter().flatten() {
@@ -174,7 +176,6 @@ impl App {
             error_events: config.ecsbeat.error_events,
             metrics: self.metrics.clone(),
         });
-        let quiet = CancellationToken::new();
         let plan = Plan {
             store: self.store.clone(),
             status: Arc::clone(&self.status),
@@ -206,6 +207,8 @@ impl App {
                     Some(Ok(ended)) if config.ecsbeat.once => well &= ended.well,
                     // Run once, all units have ended.
                     None => break None,
+                    // Units end when an output loses their events.
+                    Some(_) if publishers.try_join_next().is_some() => break Some("an output"),
                     Some(_) => break Some("a worker"),
                 },
                 _ = publishers.join_next() => break Some("an output"),
@@ -245,6 +248,12 @@ impl App {
         publishers.shutdown().await;
         companions.shutdown().await;
         self.metrics.leader.set(0);
+        // A write may still be under way; it must not be cut off by the end of the process.
+        match timeout_at(deadline.max(Instant::now() + LOGOUT), self.store.flush()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the checkpoints were not written"),
+            Err(_) => tracing::error!("the checkpoints were not written: the disk does not answer"),
+        }
         log_out(&clients, deadline).await;
         tracing::info!("ecsbeat stopped.");
         match died {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::{App, AppError};
 use crate::config::{self, Ecsbeat, OutputConfig};
@@ -43,13 +44,15 @@ pub(super) fn bind(config: &config::Http) -> Result<http::Bound, AppError> {
 }
 
 impl App {
-    /// Starts the publishers of one output: one for each worker and host, all fed by one line.
+    /// Starts the publishers of one output: one for each worker and host, all fed by one line. After `quiet` they
+    /// send what there is at once.
     pub(super) fn publish(
         &self,
         publishers: &mut JoinSet<()>,
         output: &OutputConfig,
         line: Line,
         tenure: &Tenure,
+        quiet: &CancellationToken,
     ) -> Result<(), AppError> {
         let line = Arc::new(Mutex::new(line));
         for sink in output::build(output, &self.config.template, &self.metrics, &self.clock)? {
@@ -72,9 +75,9 @@ impl App {
             let status = self.status.output(policy.name);
             let line = Arc::clone(&line);
             let clock = self.clock.clone();
-            publishers.spawn(
-                Publisher::new(sink, policy, line, tenure.clone(), clock, &self.metrics, status).run(),
-            );
+            let tenure = tenure.clone();
+            let publisher = Publisher::new(sink, policy, line, tenure, clock, &self.metrics, status);
+            publishers.spawn(publisher.hurried_by(quiet.clone()).run());
         }
         Ok(())
     }

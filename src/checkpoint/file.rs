@@ -109,7 +109,7 @@ impl FileStore {
 
     /// The checkpoint of a stream, if it has one.
     pub fn load(&self, stream: &Stream) -> Option<Checkpoint> {
-        self.values().streams.get(&stream.to_string()).cloned()
+        self.values().streams.get(&stream.key()).cloned()
     }
 
     /// Takes the new checkpoint of a stream and writes the file. Comes back when it is on disk.
@@ -117,9 +117,14 @@ impl FileStore {
     pub async fn save(&self, stream: &Stream, checkpoint: Checkpoint) -> Result<(), StoreError> {
         {
             let mut values = self.values();
-            values.streams.insert(stream.to_string(), checkpoint);
+            values.streams.insert(stream.key(), checkpoint);
             values.version += 1;
         }
+        self.flush().await
+    }
+
+    /// Comes back when everything that was saved is on disk, also by a [`FileStore::save`] that was dropped midway.
+    pub async fn flush(&self) -> Result<(), StoreError> {
         let store = self.clone();
         tokio::task::spawn_blocking(move || store.write())
             .await
@@ -251,6 +256,36 @@ mod tests {
             (again.load(&stream("alert")), complaint),
             (Some(checkpoint()), None)
         );
+    }
+
+    #[tokio::test]
+    async fn a_slash_in_a_name_does_not_make_two_streams_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, _) = FileStore::open(directory.path()).unwrap();
+        let stream = |customer: &str, vdc: &str| Stream {
+            customer: customer.into(),
+            vdc: vdc.into(),
+            command: "alert".into(),
+        };
+        store.save(&stream("a/b", "c"), checkpoint()).await.unwrap();
+        assert_eq!(store.load(&stream("a", "b/c")), None);
+        assert_eq!(store.load(&stream("a~1b", "c")), None);
+        assert_eq!(store.load(&stream("a/b", "c")), Some(checkpoint()));
+    }
+
+    #[tokio::test]
+    async fn a_save_that_was_dropped_midway_is_on_disk_after_a_flush() {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, _) = FileStore::open(directory.path()).unwrap();
+        let stream = stream("alert");
+        {
+            let save = store.save(&stream, checkpoint());
+            tokio::pin!(save);
+            let _ = futures_util::poll!(save);
+        }
+        store.flush().await.unwrap();
+        let (again, _) = FileStore::open(directory.path()).unwrap();
+        assert_eq!(again.load(&stream), Some(checkpoint()));
     }
 
     #[tokio::test]

@@ -27,6 +27,17 @@ pub struct Stream {
     pub command: Arc<str>,
 }
 
+impl Stream {
+    /// The name under which its checkpoint is kept. A slash within a name is told from those between them, so that
+    /// no two streams share a checkpoint.
+    fn key(&self) -> String {
+        let escaped = |name: &str| name.replace('~', "~0").replace('/', "~1");
+        [&self.customer, &self.vdc, &self.command]
+            .map(|name| escaped(name))
+            .join("/")
+    }
+}
+
 impl fmt::Display for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}/{}", self.customer, self.vdc, self.command)

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::queue::Line;
 use crate::event::Event;
@@ -22,8 +23,9 @@ pub struct Limits {
     pub timeout: Duration,
 }
 
-/// The next batch, never empty; `None` when the queue is closed and empty.
-pub async fn next(line: &mut Line, limits: Limits) -> Option<Vec<Event>> {
+/// The next batch, never empty; `None` when the queue is closed and empty. Where `hurry` is cancelled it is not
+/// waited for more than there is.
+pub async fn next(line: &mut Line, limits: Limits, hurry: &CancellationToken) -> Option<Vec<Event>> {
     let first = line.recv().await?;
     let mut bytes = first.size();
     let mut batch = vec![first];
@@ -33,9 +35,14 @@ pub async fn next(line: &mut Line, limits: Limits) -> Option<Vec<Event>> {
             Ok(event) => event,
             Err(_) if limits.timeout.is_zero() => break,
             // A closed queue ends the wait as well: what is there goes out at once.
-            Err(_) => match tokio::time::timeout_at(deadline, line.recv()).await {
-                Ok(Some(event)) => event,
-                Ok(None) | Err(_) => break,
+            Err(_) => tokio::select! {
+                biased;
+                event = line.recv() => match event {
+                    Some(event) => event,
+                    None => break,
+                },
+                () = hurry.cancelled() => break,
+                () = tokio::time::sleep_until(deadline) => break,
             },
         };
         bytes += event.size();
@@ -72,25 +79,43 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn full_by_number_by_bytes_or_by_age() {
         let (sender, mut line) = mpsc::unbounded_channel();
+        let calm = CancellationToken::new();
         for _ in 0..4 {
             sender.send(event(1)).unwrap();
         }
         let start = Instant::now();
-        assert_eq!(next(&mut line, LIMITS).await.unwrap().len(), 3);
+        assert_eq!(next(&mut line, LIMITS, &calm).await.unwrap().len(), 3);
         assert_eq!(start.elapsed(), Duration::ZERO);
-        assert_eq!(next(&mut line, LIMITS).await.unwrap().len(), 1);
+        assert_eq!(next(&mut line, LIMITS, &calm).await.unwrap().len(), 1);
         assert_eq!(start.elapsed(), Duration::from_secs(1));
         for _ in 0..2 {
             sender.send(event(MAX_BYTES)).unwrap();
         }
-        assert_eq!(next(&mut line, LIMITS).await.unwrap().len(), 1);
+        assert_eq!(next(&mut line, LIMITS, &calm).await.unwrap().len(), 1);
         drop(sender);
-        assert_eq!(next(&mut line, LIMITS).await.unwrap().len(), 1);
+        assert_eq!(next(&mut line, LIMITS, &calm).await.unwrap().len(), 1);
         assert_eq!(
             start.elapsed(),
             Duration::from_secs(1),
             "a closed queue is not waited for"
         );
-        assert!(next(&mut line, LIMITS).await.is_none());
+        assert!(next(&mut line, LIMITS, &calm).await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn in_a_hurry_a_batch_is_not_waited_for() {
+        let (sender, mut line) = mpsc::unbounded_channel();
+        let hurry = CancellationToken::new();
+        sender.send(event(1)).unwrap();
+        let start = Instant::now();
+        let (batch, ()) = tokio::join!(next(&mut line, LIMITS, &hurry), async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            hurry.cancel();
+        });
+        assert_eq!(batch.unwrap().len(), 1);
+        sender.send(event(1)).unwrap();
+        sender.send(event(1)).unwrap();
+        assert_eq!(next(&mut line, LIMITS, &hurry).await.unwrap().len(), 2);
+        assert_eq!(start.elapsed(), Duration::from_millis(100));
     }
 }

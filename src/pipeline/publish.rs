@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use super::batch::{self, Limits};
 use super::queue::Line;
@@ -47,6 +48,7 @@ pub struct Publisher<S> {
     clock: Clock,
     counters: Counters,
     status: Arc<ArcSwap<OutputStatus>>,
+    hurry: CancellationToken,
     connected: bool,
     connecting: Backoff,
     publishing: Backoff,
@@ -123,10 +125,18 @@ impl<S: Sink> Publisher<S> {
             tenure,
             clock,
             status,
+            hurry: CancellationToken::new(),
             connected: false,
             connecting: backoff.clone(),
             publishing: backoff,
         }
+    }
+
+    /// Once `hurry` is cancelled no batch waits to be filled: there is somebody who waits for the last one.
+    #[must_use]
+    pub fn hurried_by(mut self, hurry: CancellationToken) -> Self {
+        self.hurry = hurry;
+        self
     }
 
     /// Publishes until the queue is closed and empty, or the tenure is over. Then closes the output. Dropping it
@@ -135,13 +145,15 @@ impl<S: Sink> Publisher<S> {
         let over = self.tenure.cancelled().clone();
         let work = async {
             // Reach the output before there is anything to say, so that a wrong address shows at start.
-            if self.connect().await.is_err() {
-                return;
+            while !self.connected {
+                if self.try_to_connect().await.is_err() || (!self.connected && self.has_nothing_to_do()) {
+                    return;
+                }
             }
             loop {
                 let batch = {
                     let mut line = self.line.lock().await;
-                    batch::next(&mut line, self.policy.limits).await
+                    batch::next(&mut line, self.policy.limits, &self.hurry).await
                 };
                 let Some(events) = batch else { break };
                 if self.deliver(events).await.is_err() {
@@ -213,20 +225,24 @@ impl<S: Sink> Publisher<S> {
                         failures: parcel.failures,
                     });
                 }
+                Err(SinkError::TooLarge(message)) => {
+                    // Nothing smaller can be sent, and it would be refused for ever.
+                    for event in parcel.events {
+                        self.give_up(event, DropReason::TooLarge, &message);
+                    }
+                }
                 Err(error) => {
                     self.failed(&error);
                     self.connected = false;
                     self.counters.failed.inc_by(count as u64);
                     parcels.extend(self.again(parcel));
-                    match error {
-                        SinkError::Busy {
-                            retry_after: Some(wait),
-                            ..
-                        } => {
-                            tokio::time::sleep(wait.min(self.policy.backoff.max)).await;
-                        }
-                        _ => self.pause().await,
-                    }
+                    let asked = match error {
+                        SinkError::Busy { retry_after, .. } => retry_after.unwrap_or_default(),
+                        _ => Duration::ZERO,
+                    };
+                    // Some say 0 and are as busy as before.
+                    let pause = self.publishing.pause();
+                    tokio::time::sleep(asked.min(self.policy.backoff.max).max(pause)).await;
                 }
             }
         }
@@ -296,20 +312,34 @@ impl<S: Sink> Publisher<S> {
         event.ack.dropped();
     }
 
+    /// Whether the queue was closed and nothing is left in it: then nobody waits for a connection.
+    fn has_nothing_to_do(&self) -> bool {
+        // Where another publisher holds the line, that one finds out.
+        self.line
+            .try_lock()
+            .is_ok_and(|line| line.is_closed() && line.is_empty())
+    }
+
     /// Connects where there is no connection, for as long as it takes.
     async fn connect(&mut self) -> Result<(), NoTenure> {
         while !self.connected {
-            let permit = self.tenure.permit(self.policy.timeout)?;
-            match self.sink.connect(&permit).await {
-                Ok(()) => {
-                    self.connected = true;
-                    self.connecting.reset();
-                    self.succeeded(false);
-                }
-                Err(error) => {
-                    self.failed(&error);
-                    tokio::time::sleep(self.connecting.pause()).await;
-                }
+            self.try_to_connect().await?;
+        }
+        Ok(())
+    }
+
+    /// Tries once, with a pause after a failure.
+    async fn try_to_connect(&mut self) -> Result<(), NoTenure> {
+        let permit = self.tenure.permit(self.policy.timeout)?;
+        match self.sink.connect(&permit).await {
+            Ok(()) => {
+                self.connected = true;
+                self.connecting.reset();
+                self.succeeded(false);
+            }
+            Err(error) => {
+                self.failed(&error);
+                tokio::time::sleep(self.connecting.pause()).await;
             }
         }
         Ok(())

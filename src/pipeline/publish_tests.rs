@@ -182,6 +182,36 @@ async fn a_batch_that_is_too_large_is_halved_without_using_a_retry() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_single_event_that_is_too_large_does_not_block_those_behind_it() {
+    let script = vec![Err(SinkError::TooLarge("413".into()))];
+    let ran = run(1, script, 0, None).await;
+    assert_eq!(ran.sent, [1]);
+    assert_eq!((ran.outcomes.acked, ran.outcomes.dropped), (0, 1));
+    assert!(ran.metrics.contains("reason=\"too_large\"} 1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_output_that_is_busy_for_no_time_is_not_asked_without_pause() {
+    let busy = || {
+        Err(SinkError::Busy {
+            message: "429".into(),
+            retry_after: Some(Duration::ZERO),
+        })
+    };
+    let start = tokio::time::Instant::now();
+    run(1, (0..10).map(|_| busy()).collect(), 0, None).await;
+    assert!(start.elapsed() > Duration::from_secs(60), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_output_that_is_out_of_reach_does_not_hold_up_an_end_with_nothing_to_send() {
+    let start = tokio::time::Instant::now();
+    let ran = run(0, Vec::new(), u32::MAX, None).await;
+    assert_eq!(ran.status.up, Some(false));
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_set_max_retries_drops_and_counts() {
     let ran = run(2, vec![Err(busy()), Err(busy()), Err(busy())], 5, Some(2)).await;
     assert_eq!(ran.sent, [2, 2, 2]);
