@@ -4,5 +4,7 @@
 mod config;
 /// What ECS does wrong: accounts, answers, connections, topology, load, secrets.
 mod faults;
+/// Bugs of the 2017 collector.
+mod regression;
 /// The collector against the simulator, in one process.
 mod support;
