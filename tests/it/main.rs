@@ -23,6 +23,9 @@ mod golden;
 /// The real binary against the simulator: delivery, ends, kills, outages, endpoints.
 mod process;
 /// The collector against the simulator, in this process or as one of its own.
+/// Bugs of the 2017 collector.
+mod regression;
+/// The collector against the simulator, in one process.
 mod support;
 /// Who may import whom, and how long a file may be.
 mod tidy;

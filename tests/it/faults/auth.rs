@@ -203,15 +203,18 @@ async fn item_02_revoked_tokens_during_traffic_cost_one_login_each() {
         .sim(|sim| sim.vdcs = 1)
         .commands(&kinds)
         .customer("reqtimeout: 10s")
+        .settings("ecsbeat.max_in_flight: 8")
         .start()
         .await;
-    // Answers take their time, so that many requests with the dead token are in flight.
-    rig.sim
-        .faults()
-        .set(FaultRule::everywhere(Fault::Latency { ms: 60, p99_ms: 0 }));
+    // Some of the requests in flight learn late that the token is dead, when there is a fresh one already.
+    for (path, ms) in [("/dashboard/zones", 100), ("/dashboard/nodes", 600)] {
+        rig.sim
+            .faults()
+            .set(FaultRule::everywhere(Fault::Latency { ms, p99_ms: 0 }).on_path(path));
+    }
     for _ in 0..3 {
         rig.fresh("localzone", &[]).await;
-        eventually("traffic", || rig.sim.in_flight(0) >= 3).await;
+        eventually("traffic", || rig.sim.in_flight(0) >= 6).await;
         rig.sim.revoke_tokens(None);
     }
     rig.fresh("localzone", &[]).await;
