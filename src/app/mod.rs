@@ -21,11 +21,11 @@ use crate::collect::{Context, Unit};
 use crate::config::{Config, Level};
 use crate::document;
 use crate::ecs::{self, Client};
-use crate::election;
+use crate::election::{self, Tenure};
 use crate::heartbeat::Heartbeat;
 use crate::http::{self, Endpoints, ServerHandle};
 use crate::output;
-use crate::pipeline::queue::queue;
+use crate::pipeline::queue::{Queue, queue};
 use crate::schedule::{self, Ended, Plan};
 use crate::status::{State, Status};
 use crate::telemetry::identity::Identity;
@@ -168,32 +168,8 @@ impl App {
             let client = Arc::clone(client);
             companions.spawn(async move { client.keep_inventory().await });
         }
-        let context = Arc::new(Context {
-            identity: self.author(),
-            clock: self.clock.clone(),
-            queue,
-            tenure,
-            error_events: config.ecsbeat.error_events,
-            metrics: self.metrics.clone(),
-        });
-        let plan = Plan {
-            store: self.store.clone(),
-            status: Arc::clone(&self.status),
-            once: config.ecsbeat.once,
-            jitter: if config.ecsbeat.once {
-                Duration::ZERO
-            } else {
-                config.ecsbeat.start_jitter
-            },
-            max_catch_up: config.ecsbeat.max_catch_up,
-            stop: quiet.clone(),
-        };
-        let mut units: JoinSet<Ended> = JoinSet::new();
-        for unit in units_of(config, &clients, &context) {
-            units.spawn(schedule::run(unit, plan.clone()));
-        }
-        // The units alone hold the queue now: when the last one has ended, the outputs drain it and close.
-        drop(context);
+        let quiet = CancellationToken::new();
+        let mut units = self.units(&clients, queue, tenure, &quiet);
         self.status.enter(State::Single, self.clock.now());
         self.metrics.leader.set(1);
         tracing::info!(instance = %self.identity.instance, units = units.len(), "ecsbeat start running.");
@@ -261,6 +237,42 @@ impl App {
             None if config.ecsbeat.once && !well => Ok(Outcome::Incomplete),
             None => Ok(Outcome::Well),
         }
+    }
+
+    /// Starts every unit. They alone hold the queue: when the last one has ended, the outputs drain it and close.
+    fn units(
+        &self,
+        clients: &[Vec<Arc<Client>>],
+        queue: Queue,
+        tenure: Tenure,
+        quiet: &CancellationToken,
+    ) -> JoinSet<Ended> {
+        let config = &self.config;
+        let context = Arc::new(Context {
+            identity: self.author(),
+            clock: self.clock.clone(),
+            queue,
+            tenure,
+            error_events: config.ecsbeat.error_events,
+            metrics: self.metrics.clone(),
+        });
+        let plan = Plan {
+            store: self.store.clone(),
+            status: Arc::clone(&self.status),
+            once: config.ecsbeat.once,
+            jitter: if config.ecsbeat.once {
+                Duration::ZERO
+            } else {
+                config.ecsbeat.start_jitter
+            },
+            max_catch_up: config.ecsbeat.max_catch_up,
+            stop: quiet.clone(),
+        };
+        let mut units: JoinSet<Ended> = JoinSet::new();
+        for unit in units_of(config, clients, &context) {
+            units.spawn(schedule::run(unit, plan.clone()));
+        }
+        units
     }
 
     /// What runs beside the work: the heartbeat and the metrics line.
