@@ -294,7 +294,10 @@ impl Client {
 
     /// A node has answered. One that refused the same token a moment ago is at fault itself.
     fn answered(&self, query: &Query, node: &NodeAddress, doubt: Doubt) {
-        if let Some((_, refusing)) = doubt.by.filter(|(_, refusing)| refusing != node) {
+        let refused = doubt
+            .by
+            .filter(|(token, refusing)| refusing != node && self.session.holds(token));
+        if let Some((_, refusing)) = refused {
             tracing::warn!(
                 customer = %self.customer, vdc = %self.name, node = %refusing,
                 "the node refuses a token that another node accepts"

@@ -166,6 +166,15 @@ impl Session {
         }
     }
 
+    /// Whether `token` is the current one.
+    pub(super) fn holds(&self, token: &Arc<Token>) -> bool {
+        let state = self.lock();
+        state
+            .current
+            .as_ref()
+            .is_some_and(|current| Arc::ptr_eq(current, token))
+    }
+
     /// ECS refused `token`, saying `said`. Only if it is the current one is it given up. It may still count
     /// against the user's limit of tokens, so it is logged out like any other.
     pub(super) fn invalidate(&self, token: &Arc<Token>, said: &str) {
@@ -225,6 +234,13 @@ impl Session {
         }
         *used = now;
         Some(Arc::clone(token))
+    }
+
+    #[cfg(test)]
+    pub(super) fn forgive(&self) {
+        let mut state = self.lock();
+        state.refused_young = 0;
+        state.pause = None;
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
