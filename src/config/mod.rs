@@ -34,6 +34,7 @@ mod sample;
 mod secret;
 mod section;
 mod selectors;
+mod shown;
 mod source;
 mod ssl;
 mod template;
@@ -124,7 +125,7 @@ pub struct Ecsbeat {
 }
 
 /// One customer: a set of VDCs that share credentials and are usually one federation.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Customer {
     /// `customername`, unique.
     pub name: String,
@@ -191,7 +192,7 @@ pub enum Method {
 }
 
 /// One API to poll.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Command {
     /// `type`: the value of `ecs-event-type`, unique.
     pub kind: String,
@@ -343,7 +344,7 @@ pub struct FileOutput {
 }
 
 /// `output.elasticsearch`, §3.2 of the Beats conventions; also OpenSearch.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ElasticsearchOutput {
     /// Base URLs: scheme, host, port and path filled in, user info taken out. The path ends with `/`.
     pub hosts: Vec<url::Url>,
