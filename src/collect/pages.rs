@@ -127,12 +127,15 @@ impl<'a> Markers<'a> {
         let Some(marker) = envelope.text(&self.paginate.marker) else {
             return Ok(None);
         };
-        if !self.seen.insert(marker.to_owned()) {
+        let next = with_parameter(&self.base, &self.paginate.param, &marker);
+        let marker = marker.into_owned();
+        if self.seen.contains(&marker) {
             return Err(EcsError::MarkerLoop {
                 path: self.base.clone(),
-                marker: marker.to_owned(),
+                marker,
             });
         }
-        Ok(Some(with_parameter(&self.base, &self.paginate.param, marker)))
+        self.seen.insert(marker);
+        Ok(Some(next))
     }
 }

@@ -5,6 +5,8 @@
 //! (`{"alerts":{"alert":[…]}}`), sometimes with a single object instead of a list of one; anything else is one
 //! record by itself, perhaps in a wrapper of one member (`{"cluster_capacity":{…}}`).
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use super::DecodeError;
@@ -65,14 +67,18 @@ impl Envelope {
     }
 
     /// The text of the member `name`, at the root or in the wrapper; `None` where it is absent, null or empty.
-    pub fn text(&self, name: &str) -> Option<&str> {
+    pub fn text(&self, name: &str) -> Option<Cow<'_, str>> {
         let here = self.members.get(name);
         let wrapped = || {
             self.members
                 .values()
                 .find_map(|value| value.as_object()?.get(name))
         };
-        here.or_else(wrapped)?.as_str().filter(|text| !text.is_empty())
+        match here.or_else(wrapped)? {
+            Value::String(text) if !text.is_empty() => Some(Cow::Borrowed(text)),
+            Value::Number(number) => Some(Cow::Owned(number.to_string())),
+            _ => None,
+        }
     }
 
     /// Sorts out what is left when the list of records, if there was one, has been taken out of the document.
@@ -110,7 +116,7 @@ impl Envelope {
                 .iter()
                 .filter(|(name, value)| {
                     matches!(value, Value::Array(list) if !list.is_empty())
-                        || matches!(value, Value::Object(object) if *name != "_links" && !is_empty_wrapper(object))
+                        || matches!(value, Value::Object(object) if !is_paging(name) && !is_empty_wrapper(object))
                 })
                 .map(|(name, _)| name.as_str())
                 .collect();

@@ -128,10 +128,10 @@ impl Decoder {
 
     /// The body has ended. Gives the envelope; where the whole answer is one record, it is in there.
     pub fn finish(self) -> Result<Envelope, DecodeError> {
-        if self.head.iter().all(u8::is_ascii_whitespace) {
-            return Err(DecodeError::Empty);
-        }
         if !self.scanner.complete() {
+            if self.head.iter().all(u8::is_ascii_whitespace) {
+                return Err(DecodeError::Empty);
+            }
             return Err(DecodeError::Truncated {
                 bytes: self.received,
                 quote: Quote::of(&self.head),

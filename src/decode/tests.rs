@@ -1,5 +1,7 @@
 //! Tests of [`super`]: every shape, in every cut.
 
+use std::borrow::Cow;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -25,7 +27,7 @@ fn decode(
             .iter()
             .map(|record| String::from_utf8(record.clone()).unwrap()),
     );
-    Ok((found, envelope.text("NextMarker").map(str::to_owned)))
+    Ok((found, envelope.text("NextMarker").map(Cow::into_owned)))
 }
 
 #[track_caller]
@@ -170,6 +172,32 @@ proptest! {
     fn any_bytes_are_survived(body in proptest::collection::vec(any::<u8>(), 0..60), piece in 1usize..9) {
         let _ = decode(&body, None, piece);
     }
+}
+
+#[test]
+fn blanks_that_keep_a_connection_alive_are_no_empty_answer() {
+    check(
+        &format!("{}{{\"a\":1}}", " \n".repeat(200)),
+        None,
+        &[r#"{"a":1}"#],
+        None,
+    );
+}
+
+#[test]
+fn a_page_marker_may_be_a_number_and_notes_about_paging_are_no_surprise() {
+    check(
+        r#"{"alert":[{"id":1}],"NextMarker":17}"#,
+        Some("/alert"),
+        &[r#"{"id":1}"#],
+        Some("17"),
+    );
+    check(
+        r#"{"link":{"rel":"self","href":"/vdc/alerts"},"MaxAlerts":100}"#,
+        Some("/alert"),
+        &[],
+        None,
+    );
 }
 
 #[test]

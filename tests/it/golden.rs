@@ -63,7 +63,7 @@ fn decode(command: &Command, records: Option<&str>, answer: &[u8], size: usize) 
         .paginate
         .as_ref()
         .and_then(|paginate| envelope.text(&paginate.marker));
-    Ok((found, marker.map(str::to_owned)))
+    Ok((found, marker.map(std::borrow::Cow::into_owned)))
 }
 
 fn decode_tables(stem: &Path) -> Decoded {
