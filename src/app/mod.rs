@@ -40,7 +40,8 @@ pub use stages::clients;
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long the main loop may be silent before it counts as dead.
 const LIVENESS: Duration = Duration::from_secs(10);
-/// What logging out may take even where `shutdown_timeout` is used up. A token that stays behind ends by itself.
+/// What the last writing, and logging out, may take even where `shutdown_timeout` is used up. A token that stays
+/// behind ends by itself.
 const LOGOUT: Duration = Duration::from_millis(700);
 
 /// Why the process cannot start, or had to stop.
@@ -183,9 +184,7 @@ impl App {
                     Some(Ok(ended)) if config.ecsbeat.once => well &= ended.well,
                     // Run once, all units have ended.
                     None => break None,
-                    // Units end when an output loses their events.
-                    Some(_) if publishers.try_join_next().is_some() => break Some("an output"),
-                    Some(_) => break Some("a worker"),
+                    Some(_) => break Some(cause_of_end(&mut publishers)),
                 },
                 _ = publishers.join_next() => break Some("an output"),
                 _ = companions.join_next() => break Some("a background task"),
@@ -224,12 +223,7 @@ impl App {
         publishers.shutdown().await;
         companions.shutdown().await;
         self.metrics.leader.set(0);
-        // A write may still be under way; it must not be cut off by the end of the process.
-        match timeout_at(deadline.max(Instant::now() + LOGOUT), self.store.flush()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "the checkpoints were not written"),
-            Err(_) => tracing::error!("the checkpoints were not written: the disk does not answer"),
-        }
+        self.write_checkpoints(deadline).await;
         log_out(&clients, deadline).await;
         tracing::info!("ecsbeat stopped.");
         match died {
@@ -273,6 +267,15 @@ impl App {
             units.spawn(schedule::run(unit, plan.clone()));
         }
         units
+    }
+
+    /// A write may still be under way; it must not be cut off by the end of the process.
+    async fn write_checkpoints(&self, deadline: Instant) {
+        match timeout_at(deadline.max(Instant::now() + LOGOUT), self.store.flush()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the checkpoints were not written"),
+            Err(_) => tracing::error!("the checkpoints were not written: the disk does not answer"),
+        }
     }
 
     /// What runs beside the work: the heartbeat and the metrics line.
@@ -360,6 +363,15 @@ fn units_of(config: &Config, clients: &[Vec<Arc<Client>>], context: &Arc<Context
         }
     }
     units
+}
+
+/// Which part ended first, when a unit has ended: units end when an output loses their events.
+fn cause_of_end(publishers: &mut JoinSet<()>) -> &'static str {
+    if publishers.try_join_next().is_some() {
+        "an output"
+    } else {
+        "a worker"
+    }
 }
 
 async fn drain(publishers: &mut JoinSet<()>) {
