@@ -2,6 +2,8 @@
 //! by reading it, `seen_11` number 11 of the one that was made by watching it. Those not here have a test among the
 //! faults, or are no matter of polling.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 

@@ -125,10 +125,9 @@ fn firsts(requests: &[LoggedRequest]) -> BTreeMap<String, u64> {
 #[tokio::test]
 async fn item_18_commands_that_are_due_together_are_spread() {
     let kinds = ["localzone", "nodes", "storagepools", "replicationgroups"];
-    let entries: String = kinds
-        .iter()
-        .map(|kind| format!("  - {{type: {kind}, interval: 20s}}\n"))
-        .collect();
+    let entries = kinds
+        .map(|kind| format!("  - {{type: {kind}, interval: 20s}}"))
+        .join("\n");
     let mut rig = Rig::build()
         .sim(|sim| sim.vdcs = 1)
         .command_entries(&entries)

@@ -1,6 +1,8 @@
 //! What ECS does wrong, and what the collector makes of it. Each test is named after the item of the list of
 //! faults that it proves.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
+
 /// Logging in, the life of tokens.
 mod auth;
 /// Connections, header names, clocks.
