@@ -85,6 +85,8 @@ fn start(command: &Command, config: Config) -> anyhow::Result<Outcome> {
 async fn run(config: Config) -> anyhow::Result<Outcome> {
     let log = log::init(&config.logging)?;
     let mut signals = Signals::listen()?;
+    // A panic is a defect; it belongs into the log, where somebody looks, and not only on stderr.
+    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
     tracing::info!("{}", version::line());
     tracing::info!(
         home = %config.path.home.display(), config = %config.path.config.display(),

@@ -1,8 +1,8 @@
 //! Files that follow one another: `<name>-YYYYMMDD[-N].ndjson`.
 //!
 //! Owns their names, when the next one begins and which old ones go. The day in a name is the one the file was
-//! begun on, UTC. Serves the file output and the log files. Its methods block and must not be called on the
-//! runtime.
+//! begun on, UTC. Serves the file output; log files, which must survive other accidents, have their own. Its
+//! methods block and must not be called on the runtime.
 
 use std::fmt;
 use std::fs::{DirBuilder, File};
