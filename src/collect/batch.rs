@@ -10,8 +10,8 @@ use super::emit::Emitter;
 use super::pages::Markers;
 use super::{Round, Unit, escape};
 use crate::config::Batch;
-use crate::decode::{Decoder, Envelope};
-use crate::ecs::{Client, EcsError, Query};
+use crate::decode::Envelope;
+use crate::ecs::{Client, EcsError, Listing, Query};
 
 impl Unit {
     /// Asks about every name of the list, in groups.
@@ -102,17 +102,10 @@ impl Unit {
         path: &str,
         names: &mut Vec<String>,
     ) -> Result<Envelope, EcsError> {
-        let body = client.fetch_whole(&Query::get(path)).await?;
-        let broken = |error| EcsError::Decode {
-            node: client.name().to_string(),
-            path: path.to_owned(),
-            error,
-        };
-        let mut decoder = Decoder::new(Some(&batch.list_records));
-        decoder.feed(&body).map_err(broken)?;
-        while let Some(record) = decoder.record().map_err(broken)? {
-            names.extend(crate::event::field(record, &batch.list_field));
-        }
-        decoder.finish().map_err(broken)
+        let name = |record: &[u8]| crate::event::field(record, &batch.list_field);
+        let mut listing = Listing::new(Some(&batch.list_records), name);
+        let envelope = client.fetch(&Query::get(path), &mut listing).await?;
+        names.extend(listing.found());
+        Ok(envelope)
     }
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::client::{Client, Query};
 use super::error::EcsError;
-use crate::decode::Decoder;
+use super::listing::Listing;
 use crate::retry::Backoff;
 
 /// Pauses while it cannot be read.
@@ -103,7 +103,7 @@ impl Client {
 
     /// Has the VDC say what time it is there, for [`Client::source_time`]. Where it does not answer nothing changes.
     pub async fn ask_time(&self) {
-        if let Err(error) = self.fetch_whole(&Query::get(LOCAL_VDC)).await {
+        if let Err(error) = self.records(LOCAL_VDC, None).await {
             tracing::debug!(customer = %self.customer, vdc = %self.name, %error, "the VDC does not tell its time");
         }
     }
@@ -168,26 +168,9 @@ impl Client {
 
     /// The records of a short answer.
     async fn records(&self, path: &str, records: Option<&str>) -> Result<Vec<Value>, EcsError> {
-        let body = self.fetch_whole(&Query::get(path)).await?;
-        let broken = |error| EcsError::Decode {
-            node: self.name.to_string(),
-            path: path.to_owned(),
-            error,
-        };
-        let mut decoder = Decoder::new(records);
-        decoder.feed(&body).map_err(broken)?;
-        let mut found = Vec::new();
-        while let Some(record) = decoder.record().map_err(broken)? {
-            found.extend(serde_json::from_slice(record).ok());
-        }
-        let envelope = decoder.finish().map_err(broken)?;
-        found.extend(
-            envelope
-                .rest()
-                .iter()
-                .filter_map(|record| serde_json::from_slice(record).ok()),
-        );
-        Ok(found)
+        let mut listing = Listing::new(records, |record: &[u8]| serde_json::from_slice(record).ok());
+        self.fetch(&Query::get(path), &mut listing).await?;
+        Ok(listing.found())
     }
 }
 
