@@ -22,6 +22,8 @@ mod faults;
 mod golden;
 /// The real binary against the simulator: delivery, ends, kills, outages, endpoints.
 mod process;
+/// The configuration in the READMEs loads.
+mod readme;
 /// The collector against the simulator, in this process or as one of its own.
 /// Bugs of the 2017 collector.
 mod regression;
