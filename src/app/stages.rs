@@ -15,6 +15,7 @@ use crate::election::Tenure;
 use crate::http;
 use crate::output;
 use crate::pipeline::batch::Limits;
+use crate::pipeline::health::Health;
 use crate::pipeline::publish::{Policy, Publisher};
 use crate::pipeline::queue::Line;
 use crate::telemetry::metrics::Metrics;
@@ -55,7 +56,10 @@ impl App {
         quiet: &CancellationToken,
     ) -> Result<(), AppError> {
         let line = Arc::new(Mutex::new(line));
-        for sink in output::build(output, &self.config.template, &self.metrics, &self.clock)? {
+        let sinks = output::build(output, &self.config.template, &self.metrics, &self.clock)?;
+        let name = sinks.first().map_or("none", |sink| sink.name());
+        let health = Health::new(self.status.output(name));
+        for sink in sinks {
             let queue = &self.config.queue;
             let most = queue.flush_min_events.max(1);
             let policy = Policy {
@@ -72,11 +76,18 @@ impl App {
                 backoff: sink.backoff(),
                 timeout: sink.request_timeout(),
             };
-            let status = self.status.output(policy.name);
             let line = Arc::clone(&line);
             let clock = self.clock.clone();
             let tenure = tenure.clone();
-            let publisher = Publisher::new(sink, policy, line, tenure, clock, &self.metrics, status);
+            let publisher = Publisher::new(
+                sink,
+                policy,
+                line,
+                tenure,
+                clock,
+                &self.metrics,
+                health.connection(),
+            );
             publishers.spawn(publisher.hurried_by(quiet.clone()).run());
         }
         Ok(())

@@ -5,5 +5,6 @@
 
 pub mod ack;
 pub mod batch;
+pub mod health;
 pub mod publish;
 pub mod queue;

@@ -7,13 +7,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::batch::{self, Limits};
+use super::health::{Connection, News};
 use super::queue::Line;
 use crate::clock::Clock;
 use crate::config::BackoffConfig;
@@ -21,7 +21,6 @@ use crate::election::{NoTenure, Tenure};
 use crate::event::Event;
 use crate::output::{DropReason, Outcome, RetryReason, Sink, SinkError};
 use crate::retry::Backoff;
-use crate::status::OutputStatus;
 use crate::telemetry::metrics::{DropLabels, Metrics, OutputLabels};
 
 /// How one output is to be served.
@@ -47,7 +46,7 @@ pub struct Publisher<S> {
     tenure: Tenure,
     clock: Clock,
     counters: Counters,
-    status: Arc<ArcSwap<OutputStatus>>,
+    health: Connection,
     hurry: CancellationToken,
     connected: bool,
     connecting: Backoff,
@@ -114,7 +113,7 @@ impl<S: Sink> Publisher<S> {
         tenure: Tenure,
         clock: Clock,
         metrics: &Metrics,
-        status: Arc<ArcSwap<OutputStatus>>,
+        health: Connection,
     ) -> Self {
         let backoff = Backoff::new(policy.backoff.init, policy.backoff.max);
         Self {
@@ -124,7 +123,7 @@ impl<S: Sink> Publisher<S> {
             line,
             tenure,
             clock,
-            status,
+            health,
             hurry: CancellationToken::new(),
             connected: false,
             connecting: backoff.clone(),
@@ -350,44 +349,27 @@ impl<S: Sink> Publisher<S> {
     }
 
     fn succeeded(&self, published: bool) {
+        let since = self.health.worked(published.then(|| self.clock.now()));
         self.counters.up.set(1);
-        let old = self.status.load();
-        if let Some(since) = old.failing_since {
+        if let Some(since) = since {
             tracing::info!(output = self.policy.name, %since, "the output works again");
         }
-        self.status.store(Arc::new(OutputStatus {
-            up: Some(true),
-            last_ack: if published {
-                Some(self.clock.now())
-            } else {
-                old.last_ack
-            },
-            last_error: None,
-            failing_since: None,
-        }));
     }
 
     /// Logs when an output begins to fail and when its error changes, not at every try.
     fn failed(&self, error: &SinkError) {
-        self.counters.up.set(0);
         self.counters.errors.inc();
         let text = error.to_string();
-        let old = self.status.load();
-        if old.last_error.as_deref() == Some(&text) {
-            tracing::debug!(output = self.policy.name, error = text, "the output still fails");
-        } else {
-            tracing::error!(
+        let news = self.health.failed(&text, self.clock.now());
+        self.counters.up.set(i64::from(self.health.output_works()));
+        match news {
+            News::Known => tracing::debug!(output = self.policy.name, error = text, "the output still fails"),
+            News::New => tracing::error!(
                 output = self.policy.name,
                 error = text,
                 "the output fails; events are kept and sent again"
-            );
+            ),
         }
-        self.status.store(Arc::new(OutputStatus {
-            up: Some(false),
-            last_ack: old.last_ack,
-            last_error: Some(text),
-            failing_since: Some(old.failing_since.unwrap_or_else(|| self.clock.now())),
-        }));
     }
 }
 

@@ -6,10 +6,14 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use arc_swap::ArcSwap;
+
 use super::*;
 use crate::election::{Permit, solo};
 use crate::event::EventId;
 use crate::pipeline::ack::{Outcomes, PollAcks};
+use crate::pipeline::health::Health;
+use crate::status::OutputStatus;
 
 /// Answers with the scripted results, then accepts everything; remembers what it was sent.
 struct Scripted {
@@ -91,9 +95,17 @@ async fn run(
     let tenure = solo("a", CancellationToken::new());
     let clock = Clock::simulated(Timestamp::UNIX_EPOCH);
     let line = Arc::new(Mutex::new(line));
-    Publisher::new(sink, policy, line, tenure, clock, &metrics, Arc::clone(&status))
-        .run()
-        .await;
+    Publisher::new(
+        sink,
+        policy,
+        line,
+        tenure,
+        clock,
+        &metrics,
+        Health::new(Arc::clone(&status)).connection(),
+    )
+    .run()
+    .await;
     let sent = sent.lock().unwrap().clone();
     Ran {
         outcomes: poll.wait().await,
