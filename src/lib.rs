@@ -22,6 +22,7 @@ pub mod heartbeat;
 pub mod http;
 pub mod output;
 pub mod pipeline;
+mod replace;
 pub mod retry;
 pub mod schedule;
 pub mod shutdown;

@@ -3,12 +3,14 @@
 //! Owns its lock (one process per directory) and `meta.json` with the identity that survives restarts.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use crate::replace::replace;
 
 /// The data directory, locked for as long as this value lives.
 #[derive(Debug)]
@@ -79,16 +81,7 @@ fn identity(path: &Path) -> io::Result<Uuid> {
         Err(error) => return Err(error),
     }
     let meta = Meta { uuid: Uuid::new_v4() };
-    let new = path.with_extension("json.new");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&new)?;
-    file.write_all(&serde_json::to_vec(&meta)?)?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
+    replace(path, &serde_json::to_vec(&meta)?)?;
     Ok(meta.uuid)
 }
 

@@ -6,15 +6,15 @@
 //! fencing. Writes are blocking and belong on a blocking thread, see [`FileStore::save`].
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Checkpoint, Stream};
+use crate::replace::replace;
 
 const FILE: &str = "checkpoints.json";
 const FORMAT: u32 = 1;
@@ -150,7 +150,7 @@ impl FileStore {
         let path = self.inner.directory.join(FILE);
         let result = streams
             .map_err(io::Error::other)
-            .and_then(|streams| replace(&path, streams));
+            .and_then(|streams| replace(&path, &document(streams)?));
         result.map_err(|source| StoreError { path, source })?;
         *written = version;
         Ok(())
@@ -182,28 +182,14 @@ fn checksum(text: &str) -> String {
     })
 }
 
-/// Puts the new content in place of the old, so that a crash leaves one or the other.
-fn replace(path: &Path, streams: String) -> io::Result<()> {
+/// The content of the file.
+fn document(streams: String) -> io::Result<Vec<u8>> {
     let document = Document {
         format: FORMAT,
         checksum: checksum(&streams),
         streams: serde_json::value::RawValue::from_string(streams)?,
     };
-    let new = path.with_extension("json.new");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&new)?;
-    file.write_all(&serde_json::to_vec(&document)?)?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    if let Some(directory) = path.parent() {
-        // The rename itself must survive a crash of the machine.
-        File::open(directory)?.sync_all()?;
-    }
-    Ok(())
+    Ok(serde_json::to_vec(&document)?)
 }
 
 fn set_aside(path: &Path) -> io::Result<PathBuf> {
