@@ -47,7 +47,18 @@ impl Clock {
             }
         }
     }
+
+    /// Time since the machine started, sleep included: see [`since_boot`]. Deadlines are kept in it.
+    pub fn since_boot(&self) -> Duration {
+        match &self.0 {
+            Kind::System => since_boot(),
+            Kind::Simulated { since, .. } => BOOT + since.elapsed(),
+        }
+    }
 }
+
+/// What a simulated machine's uptime begins with.
+const BOOT: Duration = Duration::from_secs(1000);
 
 /// Time since the machine started, sleep included (`CLOCK_BOOTTIME`): for deadlines that must also pass while
 /// the machine is suspended.

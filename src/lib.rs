@@ -1,7 +1,7 @@
 //! ecsbeat collects metrics, events and billing of Dell EMC ECS / ObjectScale object stores and ships them to
 //! the Elastic Stack.
 //!
-//! The modules, in reading order: [`config`] is what the user asked for, [`election`] who may work, [`schedule`]
+//! The modules, in reading order: [`config`] is what the user asked for, [`election`] who may work (agreed on through [`dcs`], told in [`cluster`]), [`schedule`]
 //! when to poll, [`collect`] whom to ask, [`ecs`] how, [`decode`] and [`transform`] what the answers mean,
 //! [`document`] and [`event`] what they become, [`pipeline`] how that gets to an [`output`] without loss,
 //! [`checkpoint`] how far it got, [`http`] and [`telemetry`] what is told about it. [`app`] puts them together.
@@ -11,8 +11,10 @@ pub mod check;
 pub mod checkpoint;
 pub mod cli;
 pub mod clock;
+pub mod cluster;
 pub mod collect;
 pub mod config;
+pub mod dcs;
 pub mod decode;
 pub mod document;
 pub mod ecs;

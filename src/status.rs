@@ -10,6 +10,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
+use crate::cluster::{HistoryRecord, MemberRecord, SwitchoverRecord};
+
 /// What the instance as a whole is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
@@ -130,11 +132,25 @@ pub struct Leader {
     pub since: Timestamp,
 }
 
+/// The cluster as etcd last told it. Stays at its default on a single node.
+#[derive(Debug, Clone, Default)]
+pub struct Cluster {
+    /// The replicas whose leases live, by name.
+    pub members: Vec<MemberRecord>,
+    /// The last terms, oldest first.
+    pub history: Vec<HistoryRecord>,
+    /// A change of leader that is under way.
+    pub switchover: Option<SwitchoverRecord>,
+    /// When etcd told so, as time since boot; `None` = never yet.
+    pub seen: Option<Duration>,
+}
+
 /// The snapshots.
 #[derive(Debug)]
 pub struct Status {
     state: ArcSwap<(State, Timestamp)>,
     leadership: ArcSwap<Leadership>,
+    cluster: ArcSwap<Cluster>,
     units: ArcSwap<BTreeMap<UnitKey, Arc<ArcSwap<UnitStatus>>>>,
     outputs: ArcSwap<BTreeMap<&'static str, Arc<ArcSwap<OutputStatus>>>>,
 }
@@ -145,6 +161,7 @@ impl Status {
         Self {
             state: ArcSwap::from_pointee((State::Starting, now)),
             leadership: ArcSwap::default(),
+            cluster: ArcSwap::default(),
             units: ArcSwap::default(),
             outputs: ArcSwap::default(),
         }
@@ -168,6 +185,16 @@ impl Status {
     /// The election tells anew.
     pub fn tell_leadership(&self, leadership: Leadership) {
         self.leadership.store(Arc::new(leadership));
+    }
+
+    /// The cluster, as the election last told.
+    pub fn cluster(&self) -> Arc<Cluster> {
+        self.cluster.load_full()
+    }
+
+    /// The election tells the cluster anew.
+    pub fn tell_cluster(&self, cluster: Cluster) {
+        self.cluster.store(Arc::new(cluster));
     }
 
     /// The slot of a unit, made on first use. The caller keeps it and stores each new status into it.

@@ -7,6 +7,9 @@ missing=()
 have() { command -v "$1" >/dev/null 2>&1; }
 have cc || missing+=(gcc libc6-dev)
 have curl || missing+=(curl)
+# The etcd client compiles etcd's protocol.
+have protoc || missing+=(protobuf-compiler)
+[ -e /usr/include/google/protobuf/any.proto ] || missing+=(libprotobuf-dev)
 
 if ! have cargo; then
   echo "cargo is missing: install Rust $(grep -oP '^rust-version = "\K[^"]+' Cargo.toml) or newer (https://rustup.rs)" >&2

@@ -71,6 +71,7 @@ pub(super) fn read(root: &Section<'_>, environment: Environment) -> Config {
         http,
         logging,
         shutdown_timeout,
+        ha: None,
         warnings: Vec::new(),
         redacted_yaml: String::new(),
     }

@@ -48,6 +48,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 pub use errors::{Errors, Problem};
+pub use ha::{Etcd, Ha};
 pub use load::{Environment, Sources, load};
 pub use secret::Secret;
 
@@ -74,6 +75,8 @@ pub struct Config {
     pub outputs: Vec<OutputConfig>,
     /// `setup.template.*`.
     pub template: Template,
+    /// `ha.*`; `None` = a single node.
+    pub ha: Option<Ha>,
     /// `http.*`.
     pub http: Http,
     /// `logging.*`.

@@ -4,6 +4,7 @@
 //! in time). Leadership is a value, never a flag: whatever polls, publishes or writes a checkpoint takes a
 //! permit as an argument, so no code path can do so without a live tenure. Nothing here publishes anything.
 
+pub mod order;
 mod solo;
 
 use std::sync::Arc;
