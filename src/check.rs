@@ -36,7 +36,7 @@ pub async fn outputs(config: &Config) -> anyhow::Result<Outcome> {
     for output in &config.outputs {
         for mut sink in output::build(output, &config.template, &metrics, &Clock::system())? {
             say(&format!("{}...\n", sink.name()));
-            let permit = tenure.permit(sink.request_timeout())?;
+            let permit = tenure.permit(sink.request_timeout()).await?;
             let connected = tokio::time::timeout(permit.budget(), sink.connect(&permit)).await;
             match connected {
                 Ok(Ok(())) => say("  talk to server... OK\n"),

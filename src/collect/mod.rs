@@ -222,7 +222,7 @@ impl Unit {
     /// Polls one target. Records go into the queue while the answer is still coming in; what fails is given
     /// back, and what was emitted before stays emitted. May be dropped midway.
     pub async fn poll(&self, target: &Target, round: &Round, harvest: &mut Harvest) -> Vec<EcsError> {
-        if self.context.tenure.permit(std::time::Duration::ZERO).is_err() {
+        if !self.context.tenure.is_live() {
             return vec![EcsError::Stopped];
         }
         self.series.polls.inc();

@@ -8,14 +8,11 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::Tenure;
+use crate::clock::Clock;
 
 /// The tenure of a single node, over when `cancel` is.
 pub fn solo(instance: &str, cancel: CancellationToken) -> Tenure {
-    Tenure {
-        instance: Arc::from(instance),
-        term: 0,
-        cancel,
-    }
+    Tenure::endless(&Arc::from(instance), Clock::system(), cancel)
 }
 
 #[cfg(test)]
@@ -24,12 +21,12 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn permits_until_it_is_cancelled() {
+    #[tokio::test]
+    async fn permits_until_it_is_cancelled() {
         let cancel = CancellationToken::new();
         let tenure = solo("node-a", cancel.clone());
-        assert!(tenure.permit(Duration::from_secs(90)).is_ok());
+        assert!(tenure.permit(Duration::from_secs(90)).await.is_ok());
         cancel.cancel();
-        assert!(tenure.permit(Duration::from_secs(1)).is_err());
+        assert!(tenure.permit(Duration::from_secs(1)).await.is_err());
     }
 }

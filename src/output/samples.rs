@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+
 use crate::election::{Permit, solo};
 use crate::event::{Event, EventId};
 use crate::pipeline::ack::Ack;
@@ -26,5 +28,5 @@ pub(super) fn event_at(time: &str, document: &str) -> Event {
 /// A permit for this long.
 pub(super) fn permit(budget: Duration) -> Permit {
     let tenure = solo("test", tokio_util::sync::CancellationToken::new());
-    tenure.permit(budget).unwrap()
+    tenure.permit(budget).now_or_never().unwrap().unwrap()
 }

@@ -174,7 +174,7 @@ impl<S: Sink> Publisher<S> {
         let mut parcels = vec![Parcel { events, failures: 0 }];
         while let Some(parcel) = parcels.pop() {
             self.connect().await?;
-            let permit = self.tenure.permit(self.policy.timeout)?;
+            let permit = self.tenure.permit(self.policy.timeout).await?;
             let count = parcel.events.len();
             self.counters.batches.inc();
             self.counters.events.inc_by(count as u64);
@@ -329,7 +329,7 @@ impl<S: Sink> Publisher<S> {
 
     /// Tries once, with a pause after a failure.
     async fn try_to_connect(&mut self) -> Result<(), NoTenure> {
-        let permit = self.tenure.permit(self.policy.timeout)?;
+        let permit = self.tenure.permit(self.policy.timeout).await?;
         match self.sink.connect(&permit).await {
             Ok(()) => {
                 self.connected = true;

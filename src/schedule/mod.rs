@@ -161,7 +161,7 @@ impl Progress {
 /// Writes a checkpoint. A failure is told and gone over: the next one holds this one's progress too.
 async fn save(plan: &Plan, unit: &Unit, checkpoint: Checkpoint) {
     // A deposed leader may not write.
-    if unit.context.tenure.permit(Duration::ZERO).is_err() {
+    if !unit.context.tenure.is_live() {
         return;
     }
     if let Err(error) = plan.store.save(&unit.stream, checkpoint).await {

@@ -1,0 +1,179 @@
+//! A tenure from winning it to its end.
+//!
+//! Owns the transitions between winning, leading, draining, releasing and losing. The gate is closed before anything
+//! is given back, and nothing is given back while work of the term still runs.
+
+use std::time::Duration;
+
+use super::{Effect, Loss, Machine, Note, Now, Phase};
+use crate::cluster::{HistoryRecord, Reason, SCHEMA};
+
+impl Machine {
+    /// The leader key is this instance's, since revision `term`.
+    pub(super) fn win(&mut self, now: Now, term: u64) {
+        let lease = self.lease.map_or(0, |lease| lease.id);
+        let gap = self
+            .vacant_since
+            .take()
+            .map(|since| now.boot.saturating_sub(since));
+        let reason = self.reason();
+        let from = self.view.last.as_ref().map(|record| record.to.clone());
+        self.was_lost = false;
+        if term < self.last_term {
+            self.note(Note::TermRegressed {
+                term,
+                known: self.last_term,
+            });
+            self.regressed = true;
+            self.phase = Phase::Releasing { term, why: reason };
+            return;
+        }
+        self.last_term = term;
+        self.effects.push(Effect::Remember {
+            lease: Some(lease),
+            term,
+        });
+        self.written = None;
+        self.unwritten = Some(HistoryRecord {
+            schema: SCHEMA,
+            term,
+            from: from.clone(),
+            to: self.settings.me.instance.clone(),
+            reason,
+            at: now.wall,
+            gap_ms: gap.map(millis),
+            ending: None,
+        });
+        self.note(Note::Acquired {
+            term,
+            lease,
+            from,
+            reason,
+            gap,
+        });
+        if now.boot >= self.deadline() {
+            // The answer came too late: the lease may be gone already.
+            self.phase = Phase::Settling {
+                term,
+                until: now.boot,
+            };
+            return self.lose(now, Loss::Deadline);
+        }
+        let until = now.boot + self.settings.lock_delay;
+        self.phase = Phase::Settling { term, until };
+        if until <= now.boot {
+            self.open(term);
+        }
+    }
+
+    /// Why the leadership is free.
+    fn reason(&self) -> Reason {
+        let Some(last) = &self.view.last else {
+            return Reason::Startup;
+        };
+        if let Some(ending) = last.ending {
+            return ending;
+        }
+        let lives = self.former.as_ref().is_some_and(|former| {
+            former.incarnation == self.settings.me.incarnation
+                || self
+                    .view
+                    .members
+                    .iter()
+                    .any(|member| member.incarnation == former.incarnation)
+        });
+        if lives { Reason::Lost } else { Reason::Expired }
+    }
+
+    /// The gate opens.
+    pub(super) fn open(&mut self, term: u64) {
+        self.phase = Phase::Leading { term };
+        let deadline = self.deadline();
+        self.effects.push(Effect::Lead { term, deadline });
+    }
+
+    /// The work is to end in order.
+    pub(super) fn drain(&mut self, now: Now, term: u64, why: Reason) {
+        let until = now.boot + self.settings.drain_timeout;
+        self.phase = Phase::Draining { term, why, until };
+        self.effects.push(Effect::Drain);
+        // Told before it happens: the next leader reads why.
+        let record = self.unwritten.take().or_else(|| self.written.clone());
+        self.unwritten = record.map(|record| HistoryRecord {
+            ending: Some(why),
+            ..record
+        });
+    }
+
+    /// Every task of a term has ended.
+    pub(super) fn ended(&mut self, term: u64) {
+        match self.phase {
+            Phase::Draining { term: open, why, .. } if open == term => {
+                self.effects.push(Effect::Close);
+                self.phase = Phase::Releasing { term, why };
+            }
+            Phase::Leading { term: open } if open == term => {
+                self.effects.push(Effect::Close);
+                let why = Reason::Graceful;
+                self.phase = Phase::Releasing { term, why };
+            }
+            Phase::Closing { term: open, why } if open == term => {
+                self.phase = Phase::Releasing { term, why };
+            }
+            Phase::Lost { term: open, .. } if open == term => {
+                self.phase = Phase::Lost { term, ended: true };
+            }
+            _ => return,
+        }
+        // What was in flight for the tenure is of no use any more, and must not hold up its release.
+        self.asking = None;
+        self.rest_until = Duration::ZERO;
+    }
+
+    /// The tenure is lost: nothing may be sent from this moment on.
+    pub(super) fn lose(&mut self, now: Now, why: Loss) {
+        let Some(term) = self.holds() else { return };
+        let worked = !matches!(self.phase, Phase::Settling { .. });
+        self.effects.push(Effect::Close);
+        let since_ack = self
+            .lease
+            .map_or(Duration::ZERO, |lease| now.boot.saturating_sub(lease.sent));
+        self.note(Note::Lost { term, why, since_ack });
+        self.losses.add(now.boot);
+        self.phase = Phase::Lost { term, ended: !worked };
+        self.was_lost = true;
+        self.doubted = false;
+        self.unwritten = None;
+        self.written = None;
+        self.asking = None;
+        self.dirty = true;
+        self.look_at = now.boot;
+    }
+
+    /// The leadership is given back.
+    pub(super) fn released(&mut self, now: Now, term: u64, reason: Reason) {
+        self.note(Note::Released { term, reason });
+        self.doubted = false;
+        self.unwritten = None;
+        self.written = None;
+        self.vacant_since = Some(now.boot);
+        self.look_at = now.boot;
+        self.dirty = true;
+        if !self.stopping {
+            self.phase = if self.lease.is_some() {
+                Phase::Following
+            } else {
+                Phase::Joining
+            };
+        } else if self.lease.is_some() {
+            let until = now.boot + self.settings.retry_timeout;
+            self.phase = Phase::Leaving { until };
+        } else {
+            self.go();
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,308 @@
+//! The machine alone, event by event.
+
+use super::*;
+use crate::cluster::{LEADER, MEMBERS};
+use crate::dcs::{KeyValue, Operation};
+use crate::status::State;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn settings(instance: &str) -> Settings {
+    Settings {
+        me: Me {
+            instance: instance.to_owned(),
+            incarnation: format!("{instance}-1"),
+            address: format!("http://{instance}:5066"),
+            version: "1.0.0".to_owned(),
+            config_hash: "c".to_owned(),
+            identity_hash: "i".to_owned(),
+            priority: 1,
+            since: Timestamp::UNIX_EPOCH,
+        },
+        ttl: 10 * SECOND,
+        loop_wait: 3 * SECOND,
+        retry_timeout: 3 * SECOND,
+        safety_margin: SECOND,
+        drain_timeout: 3 * SECOND,
+        lock_delay: Duration::ZERO,
+        race_delay: Duration::from_millis(200),
+        refuse_mismatch: false,
+        yield_after: None,
+        predecessor: None,
+        last_term: 0,
+    }
+}
+
+/// A machine whose questions are answered by hand.
+struct Bench {
+    machine: Machine,
+    now: Duration,
+    asked: Vec<(u64, Request)>,
+    seen: Vec<Effect>,
+}
+
+impl Bench {
+    fn new(settings: Settings) -> Self {
+        let mut bench = Self {
+            machine: Machine::new(settings),
+            now: 100 * SECOND,
+            asked: Vec::new(),
+            seen: Vec::new(),
+        };
+        bench.tell(Input::Time);
+        bench
+    }
+
+    fn tell(&mut self, input: Input) {
+        let now = Now {
+            boot: self.now,
+            wall: Timestamp::UNIX_EPOCH,
+        };
+        for effect in self.machine.handle(now, input) {
+            if let Effect::Ask { ticket, request, .. } = effect {
+                self.asked.push((ticket, request));
+            } else {
+                self.seen.push(effect);
+            }
+        }
+    }
+
+    fn answer(&mut self, which: impl Fn(&Request) -> bool, result: Result<Response, DcsError>) {
+        let at = self.asked.iter().position(|(_, request)| which(request));
+        let (ticket, _) = self
+            .asked
+            .remove(at.unwrap_or_else(|| panic!("not asked: {:?}", self.asked)));
+        let sent = self.now;
+        self.tell(Input::Answered { ticket, sent, result });
+    }
+
+    fn txn(&mut self, succeeded: bool, leader: Option<KeyValue>) {
+        let own = member("a", 11);
+        let answer = Response::Txn {
+            succeeded,
+            revision: 20,
+            results: vec![leader.into_iter().collect(), vec![own], vec![], vec![], vec![]],
+        };
+        self.answer(|request| matches!(request, Request::Txn(_)), Ok(answer));
+    }
+
+    /// Joins and wins, at second 100.
+    fn lead(&mut self) {
+        let granted = Response::Granted {
+            lease: 11,
+            ttl: 10 * SECOND,
+        };
+        self.answer(|request| matches!(request, Request::Grant { .. }), Ok(granted));
+        self.txn(true, None);
+        self.txn(true, Some(leader("a", 20, 11)));
+        assert_eq!(self.machine.state(), State::Leader);
+    }
+
+    fn had(&self, effect: &Effect) -> bool {
+        self.seen.contains(effect)
+    }
+}
+
+fn member(instance: &str, lease: LeaseId) -> KeyValue {
+    let record = Machine::new(settings(instance)).member_record();
+    KeyValue {
+        key: format!("{MEMBERS}{instance}"),
+        value: serde_json::to_vec(&record).unwrap(),
+        create_revision: 10,
+        mod_revision: 10,
+        lease,
+    }
+}
+
+fn leader(instance: &str, term: i64, lease: LeaseId) -> KeyValue {
+    let me = settings(instance).me;
+    let record = LeaderRecord {
+        schema: 1,
+        instance: me.instance,
+        incarnation: me.incarnation,
+        address: me.address,
+        version: me.version,
+        config_hash: me.config_hash,
+        identity_hash: me.identity_hash,
+        since: Timestamp::UNIX_EPOCH,
+    };
+    KeyValue {
+        key: LEADER.to_owned(),
+        value: serde_json::to_vec(&record).unwrap(),
+        create_revision: term,
+        mod_revision: term,
+        lease,
+    }
+}
+
+#[test]
+fn the_deadline_counts_from_before_the_renewal_was_sent() {
+    let mut bench = Bench::new(settings("a"));
+    bench.lead();
+    let deadline = 109 * SECOND;
+    assert!(bench.had(&Effect::Lead { term: 20, deadline }));
+    bench.now = 103 * SECOND;
+    bench.tell(Input::Time);
+    let at = bench
+        .asked
+        .iter()
+        .position(|(_, request)| *request == Request::Renew(11));
+    let (ticket, _) = bench.asked.remove(at.unwrap());
+    // Sent at 103, answered at 108.
+    bench.now = 108 * SECOND;
+    bench.tell(Input::Answered {
+        ticket,
+        sent: 103 * SECOND,
+        result: Ok(Response::Renewed(Some(10 * SECOND))),
+    });
+    assert!(bench.had(&Effect::Extend {
+        deadline: 112 * SECOND
+    }));
+    bench.now = 112 * SECOND;
+    bench.tell(Input::Time);
+    assert_eq!(bench.machine.state(), State::Lost);
+    assert!(bench.had(&Effect::Close));
+}
+
+#[test]
+fn an_answer_after_the_deadline_does_not_bring_a_tenure_back() {
+    let mut bench = Bench::new(settings("a"));
+    bench.lead();
+    bench.now = 103 * SECOND;
+    bench.tell(Input::Time);
+    // The process was paused; the answer lay in the socket all the while.
+    bench.now = 109 * SECOND;
+    bench.answer(
+        |request| *request == Request::Renew(11),
+        Ok(Response::Renewed(Some(10 * SECOND))),
+    );
+    assert_eq!(bench.machine.state(), State::Lost);
+}
+
+#[test]
+fn another_leader_or_none_ends_the_tenure_and_nothing_is_released_before_the_work_has_ended() {
+    for found in [None, Some(leader("b", 25, 12))] {
+        let mut bench = Bench::new(settings("a"));
+        bench.lead();
+        bench.asked.clear();
+        bench.machine.asking = None;
+        bench.tell(Input::Hint(Hint::Changed));
+        bench.txn(false, found);
+        assert!(bench.had(&Effect::Close));
+        assert_eq!(bench.machine.state(), State::Lost);
+        assert!(
+            bench
+                .asked
+                .iter()
+                .all(|(_, request)| *request == Request::Renew(11))
+        );
+        bench.tell(Input::Ended { term: 20 });
+        assert!(bench.asked.iter().any(|(_, request)| matches!(
+            request,
+            Request::Txn(txn) if txn.then.contains(&Operation::Delete(LEADER.to_owned()))
+        )));
+    }
+}
+
+#[test]
+fn a_stop_drains_closes_the_gate_and_then_revokes() {
+    let mut bench = Bench::new(settings("a"));
+    bench.lead();
+    bench.tell(Input::Stop);
+    assert!(bench.had(&Effect::Drain) && !bench.had(&Effect::Close));
+    assert_eq!(bench.machine.state(), State::Draining);
+    assert!(!bench.asked.contains(&(0, Request::Revoke(11))));
+    bench.tell(Input::Ended { term: 20 });
+    assert!(bench.had(&Effect::Close));
+    bench.answer(|request| *request == Request::Revoke(11), Ok(Response::Revoked));
+    assert!(bench.had(&Effect::Halt(None)));
+}
+
+#[test]
+fn work_that_does_not_end_is_cut_off_after_drain_timeout() {
+    let mut bench = Bench::new(settings("a"));
+    bench.lead();
+    bench.tell(Input::Stop);
+    bench.now = 103 * SECOND;
+    bench.tell(Input::Time);
+    assert!(bench.had(&Effect::Close));
+    assert!(
+        !bench
+            .asked
+            .iter()
+            .any(|(_, request)| *request == Request::Revoke(11))
+    );
+    bench.tell(Input::Ended { term: 20 });
+    assert!(
+        bench
+            .asked
+            .iter()
+            .any(|(_, request)| *request == Request::Revoke(11))
+    );
+}
+
+#[test]
+fn after_a_jump_of_the_clocks_the_term_is_verified_before_anything_is_sent() {
+    let mut bench = Bench::new(settings("a"));
+    bench.lead();
+    bench.asked.clear();
+    bench.machine.asking = None;
+    bench.tell(Input::Woke);
+    assert!(bench.had(&Effect::Doubt) && !bench.had(&Effect::Trust));
+    bench.txn(true, Some(leader("a", 20, 11)));
+    assert!(bench.had(&Effect::Trust));
+}
+
+#[test]
+fn a_race_whose_answer_was_lost_is_found_to_be_won() {
+    let mut bench = Bench::new(settings("a"));
+    let granted = Response::Granted {
+        lease: 11,
+        ttl: 10 * SECOND,
+    };
+    bench.answer(|request| matches!(request, Request::Grant { .. }), Ok(granted));
+    bench.txn(true, None);
+    let lost = DcsError::Unanswered("reset".to_owned());
+    bench.answer(|request| matches!(request, Request::Txn(_)), Err(lost));
+    assert_eq!(bench.machine.state(), State::Standby);
+    bench.now += SECOND;
+    bench.tell(Input::Time);
+    bench.txn(true, Some(leader("a", 20, 11)));
+    assert_eq!(bench.machine.state(), State::Leader);
+}
+
+#[test]
+fn a_name_that_another_process_keeps_is_fatal() {
+    let mut bench = Bench::new(settings("a"));
+    let granted = Response::Granted {
+        lease: 11,
+        ttl: 10 * SECOND,
+    };
+    bench.answer(|request| matches!(request, Request::Grant { .. }), Ok(granted));
+    let mut other = settings("a");
+    other.me.incarnation = "a-2".to_owned();
+    let mut key = member("a", 99);
+    key.value = serde_json::to_vec(&Machine::new(other).member_record()).unwrap();
+    for _ in 0..14 {
+        let answer = Response::Txn {
+            succeeded: false,
+            revision: 20,
+            results: vec![vec![], vec![key.clone()], vec![], vec![], vec![]],
+        };
+        bench.answer(|request| matches!(request, Request::Txn(_)), Ok(answer));
+        bench.now += SECOND;
+        bench.tell(Input::Time);
+        bench
+            .asked
+            .retain(|(_, request)| !matches!(request, Request::Renew(_)));
+        if let Some(Effect::Halt(Some(fatal))) = bench.seen.last() {
+            assert!(
+                fatal.to_string().starts_with("instance name already in use"),
+                "{fatal}"
+            );
+            assert!(bench.now >= 112 * SECOND, "too early");
+            return;
+        }
+    }
+    panic!("never fatal: {:?}", bench.seen);
+}
