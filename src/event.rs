@@ -33,6 +33,16 @@ impl EventId {
         Self(id)
     }
 
+    /// The id as bytes.
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0
+    }
+
+    /// The id of [`EventId::to_bytes`].
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
     /// The id written as [`fmt::Display`] writes it: 32 lower-case hexadecimal digits.
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() != 32 {

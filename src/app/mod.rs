@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::checkpoint::{FileStore, StoreError};
+use crate::checkpoint::{FileStore, Store, StoreError};
 use crate::clock::Clock;
 use crate::collect::{Context, Unit};
 use crate::config::{Config, Level};
@@ -251,7 +251,7 @@ impl App {
             metrics: self.metrics.clone(),
         });
         let plan = Plan {
-            store: self.store.clone(),
+            store: Store::File(self.store.clone()),
             status: Arc::clone(&self.status),
             once: config.ecsbeat.once,
             jitter: if config.ecsbeat.once {

@@ -1,10 +1,14 @@
 //! How far each stream has been delivered.
 //!
-//! Owns [`Checkpoint`], its name ([`Stream`]) and where it is kept: a file on a single node. A checkpoint is
+//! Owns [`Checkpoint`], its name ([`Stream`]) and where it is kept: a file on a single node, etcd in a cluster. It is
 //! written only after every event up to it was acknowledged (or dropped for a counted reason); this module
 //! trusts its callers on that.
 
+pub mod fenced;
 mod file;
+pub mod ledger;
+mod record;
+mod store;
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,7 +18,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::EventId;
 
+pub use fenced::{FencedError, FencedStore};
 pub use file::{FileStore, StoreError};
+pub use store::Store;
 
 /// The name of a stream: one command of one VDC, or of the customer at level `system`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

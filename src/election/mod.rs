@@ -5,10 +5,15 @@
 //! own carries out what it decides. Leadership is a value, never a flag: whatever polls, publishes or writes a
 //! checkpoint takes a permit, so no code path can do so without a live tenure. Nothing here publishes anything.
 
+mod clocks;
 pub(crate) mod controls;
 mod gate;
+mod gatekeeper;
+mod lease_file;
 pub mod machine;
+mod notes;
 pub mod order;
+pub mod replica;
 mod solo;
 
 pub use gate::{NoTenure, Permit, Tenure};

@@ -14,7 +14,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use crate::checkpoint::{Checkpoint, FileStore};
+use crate::checkpoint::{Checkpoint, Store};
 use crate::collect::Unit;
 use crate::ecs::EcsError;
 use crate::status::{Status, UnitKey, UnitStatus};
@@ -23,7 +23,7 @@ use crate::status::{Status, UnitKey, UnitStatus};
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// Where checkpoints are kept.
-    pub store: FileStore,
+    pub store: Store,
     /// Where each unit tells how it fares.
     pub status: Arc<Status>,
     /// Each unit polls once and ends.

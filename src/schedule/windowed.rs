@@ -16,6 +16,7 @@ use crate::checkpoint::{Checkpoint, Recent};
 use crate::collect::{Harvest, Round, Target, Unit, window};
 use crate::config::WindowSpec;
 use crate::ecs::EcsError;
+use crate::election::controls;
 use crate::pipeline::ack::PollAcks;
 
 /// Windows that may wait for their acknowledgement at one time.
@@ -150,6 +151,13 @@ impl Windows {
             };
             if !self.read(&round).await || self.plan.stop.is_cancelled() {
                 break;
+            }
+            if controls::order_is_off() {
+                let checkpoint = Checkpoint {
+                    until: Some(self.until),
+                    ..Checkpoint::default()
+                };
+                save(&self.plan, &self.unit, checkpoint).await;
             }
             while self.pending.len() >= MOST_PENDING {
                 let stop = self.plan.stop.clone();

@@ -1,0 +1,166 @@
+//! What the election tells in the log.
+//!
+//! Owns the words. The text of a line never changes, fields carry what differs, so that alerts can be built on them;
+//! what repeats is told when it begins and then once a second at most.
+
+use std::time::Duration;
+
+use crate::clock::since_boot;
+use crate::election::machine::Note;
+use crate::status::{Leadership, State};
+
+/// Time between two lines about renewals that fail.
+const REPEAT: Duration = Duration::from_secs(1);
+
+/// What was told last.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    renewals_fail_since: Option<Duration>,
+    told_at: Option<Duration>,
+    attempts: u64,
+    failing: Option<(&'static str, String)>,
+    standing_by: Option<(u64, Option<String>)>,
+    unreachable: bool,
+    mismatch: bool,
+    barred: Option<&'static str>,
+    paused: bool,
+}
+
+impl Notes {
+    /// Something happened.
+    pub(super) fn tell(&mut self, note: &Note) {
+        match note {
+            Note::Joined(lease) => tracing::info!(lease_id = format!("{lease:x}"), "joined the cluster"),
+            Note::NameHeld {
+                incarnation,
+                patience,
+            } => tracing::warn!(
+                incarnation,
+                patience_s = patience.as_secs(),
+                "ha.instance is held by another process; waiting for its lease to end, in case it is dead"
+            ),
+            Note::Acquired {
+                term,
+                lease,
+                from,
+                reason,
+                gap,
+            } => tracing::info!(
+                term,
+                lease_id = format!("{lease:x}"),
+                previous = from.as_deref().unwrap_or("none"),
+                reason = reason.as_str(),
+                gap_ms = gap.map(|gap| gap.as_millis()),
+                "acquired leadership"
+            ),
+            Note::Released { term, reason } => {
+                tracing::info!(term, reason = reason.as_str(), "released leadership");
+            }
+            Note::Lost { term, why, since_ack } => tracing::error!(
+                term,
+                reason = why.as_str(),
+                since_last_ack_ms = since_ack.as_millis(),
+                "lost leadership"
+            ),
+            Note::Renewed { .. } => {
+                if let Some(since) = self.renewals_fail_since.take() {
+                    let failed_for = since_boot().saturating_sub(since);
+                    tracing::info!(
+                        failed_for_ms = failed_for.as_millis(),
+                        "lease renewal works again"
+                    );
+                }
+                self.told_at = None;
+                self.attempts = 0;
+                self.failing = None;
+            }
+            Note::RenewalFailed { error, left } => self.renewal_failed(error, *left),
+            Note::Failed { what, error } => {
+                let failing = (*what, error.clone());
+                if self.failing.as_ref() == Some(&failing) {
+                    tracing::debug!(what, error, "etcd request failed again");
+                } else {
+                    tracing::warn!(what, error, "etcd request failed, retrying");
+                    self.failing = Some(failing);
+                }
+            }
+            Note::TermRegressed { term, known } => tracing::error!(
+                term,
+                known,
+                "the term is lower than one that was known: etcd was restored from an older snapshot; this instance does not lead until it is restarted. Restore with `etcdutl snapshot restore --bump-revision`"
+            ),
+            Note::SwitchoverDropped { candidate } => tracing::warn!(
+                candidate = candidate.as_deref().unwrap_or("any"),
+                "switchover taken back: there is no such member now"
+            ),
+        }
+    }
+
+    fn renewal_failed(&mut self, error: &str, left: Duration) {
+        let now = since_boot();
+        self.renewals_fail_since.get_or_insert(now);
+        self.attempts += 1;
+        if self.told_at.is_none_or(|at| now >= at + REPEAT) {
+            self.told_at = Some(now);
+            tracing::warn!(
+                error,
+                remaining_ms = left.as_millis(),
+                attempt = self.attempts,
+                "lease renewal failed, retrying"
+            );
+        }
+    }
+
+    /// How things stand now; told where it differs from before.
+    pub(super) fn stand(&mut self, state: State, leadership: &Leadership) {
+        let leader = leadership.leader.as_ref().map(|leader| leader.name.to_string());
+        if state == State::Standby {
+            let now = (leadership.term, leader.clone());
+            if self.standing_by.as_ref() != Some(&now) {
+                tracing::info!(
+                    leader = leader.as_deref().unwrap_or("none"),
+                    term = leadership.term,
+                    "standing by"
+                );
+                self.standing_by = Some(now);
+            }
+        } else if state != State::Candidate {
+            self.standing_by = None;
+        }
+        let unreachable = !leadership.dcs_reachable && state != State::Starting;
+        if unreachable != self.unreachable {
+            self.unreachable = unreachable;
+            if unreachable {
+                tracing::warn!("etcd does not answer");
+            } else {
+                tracing::info!("etcd answers");
+            }
+        }
+        if leadership.config_mismatch != self.mismatch {
+            self.mismatch = leadership.config_mismatch;
+            if self.mismatch {
+                tracing::warn!(
+                    leader = leader.as_deref().unwrap_or("none"),
+                    "config differs from leader; give every replica the same file"
+                );
+            } else {
+                tracing::info!("config is the same as the leader's");
+            }
+        }
+        if leadership.barred != self.barred {
+            self.barred = leadership.barred;
+            match self.barred {
+                Some(reason) => tracing::warn!(reason, "this instance may not lead"),
+                None => tracing::info!("this instance may lead"),
+            }
+        }
+        if leadership.paused != self.paused {
+            self.paused = leadership.paused;
+            if self.paused {
+                tracing::warn!("the cluster is paused: nobody takes over until it is resumed");
+            } else {
+                tracing::info!("the cluster is resumed");
+            }
+        }
+    }
+}
