@@ -1,10 +1,83 @@
 #!/usr/bin/env bash
 # Installs what building and testing needs and the machine does not have. On anything but Debian, or without
-# root and sudo, it says what to install and fails.
+# root and sudo, it says what to install and fails. The etcd servers of the tests are unpacked below target/etcd,
+# not installed. With the argument `build` only what a build needs, without the etcd servers.
 set -euo pipefail
+cd "$(dirname "$0")/.."
 
 missing=()
 have() { command -v "$1" >/dev/null 2>&1; }
+
+# Debian's packages that are not there.
+install_missing() {
+  [ ${#missing[@]} -eq 0 ] && return
+  if ! have apt-get; then
+    echo "please install: ${missing[*]} (the names of Debian's packages), then run make again" >&2
+    exit 1
+  fi
+  local sudo=()
+  if [ "$(id -u)" -ne 0 ]; then
+    if ! have sudo; then
+      echo "please install as root: apt-get install ${missing[*]}" >&2
+      exit 1
+    fi
+    sudo=(sudo)
+  fi
+  echo "installing ${missing[*]}"
+  "${sudo[@]}" apt-get update -qq
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# apt with sources and folders of its own: what the machine has and trusts is neither used nor changed.
+own_apt() {
+  local folder=$1 command=$2
+  shift 2
+  "$command" -qq -o Dir::Etc::SourceList="$folder/sources.list" -o Dir::Etc::SourceParts=/nonexistent \
+    -o Dir::State="$folder/state" -o Dir::State::status="$folder/status" -o Dir::Cache="$folder/cache" \
+    -o APT::Sandbox::User="$(id -un)" -o Acquire::Languages=none -o Acquire::Retries=3 \
+    -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false "$@"
+}
+
+# Unpacks etcd $1 (major.minor) out of the first of the suites $2… of Debian that has it, and that runs here.
+unpack_etcd() {
+  local version=$1 suite work found keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+  shift
+  if ! have apt-get || ! have dpkg-deb || [ ! -e "$keyring" ]; then
+    echo "the tests need etcd $version: unpack it so that there is target/etcd/$version/usr/bin/etcd, or set" \
+      "ETCD_BIN to the path of an etcd" >&2
+    exit 1
+  fi
+  work=$(mktemp -d target/etcd/.unpack.XXXXXX)
+  # shellcheck disable=SC2064 # The folder of now.
+  trap "rm -rf '$work'" EXIT
+  for suite in "$@"; do
+    local folder=$PWD/$work/$suite
+    mkdir -p "$folder"/{state/lists/partial,cache/archives/partial,package}
+    touch "$folder/status"
+    echo "deb [signed-by=$keyring] http://deb.debian.org/debian $suite main" >"$folder/sources.list"
+    echo "looking for etcd $version in Debian $suite"
+    # apt checks the suite's signature, and the package against the suite.
+    own_apt "$folder" apt-get update || continue
+    (cd "$folder/package" && own_apt "$folder" apt-get download etcd-server) || continue
+    dpkg-deb -x "$folder"/package/etcd-server_*.deb "$folder/etcd"
+    found=$("$folder/etcd/usr/bin/etcd" --version 2>&1) || true
+    if [[ $found != "etcd Version: $version."* ]]; then
+      echo "  of no use: ${found%%$'\n'*}"
+      continue
+    fi
+    # In one step, so that half a copy is never taken for a whole one.
+    rm -rf "target/etcd/$version"
+    mv "$folder/etcd" "target/etcd/$version"
+    rm -rf "$work"
+    trap - EXIT
+    echo "  ${found%%$'\n'*}"
+    return
+  done
+  echo "no etcd $version that runs here could be had from Debian ($*): unpack one so that there is" \
+    "target/etcd/$version/usr/bin/etcd, or set ETCD_BIN to the path of an etcd" >&2
+  exit 1
+}
+
 have cc || missing+=(gcc libc6-dev)
 have curl || missing+=(curl)
 # The etcd client compiles etcd's protocol.
@@ -15,20 +88,13 @@ if ! have cargo; then
   echo "cargo is missing: install Rust $(grep -oP '^rust-version = "\K[^"]+' Cargo.toml) or newer (https://rustup.rs)" >&2
   exit 1
 fi
-[ ${#missing[@]} -eq 0 ] && exit 0
+install_missing
+[ "${1:-}" = build ] && exit 0
 
-if ! have apt-get; then
-  echo "please install: ${missing[*]} (the names of Debian's packages), then run make again" >&2
-  exit 1
+# 3.5 without the lease bugs that were fixed in 3.5.23 where a suite has it, and the oldest that Debian supports.
+# Whoever names an etcd tests with that one.
+if [ -z "${ETCD_BIN:-}" ]; then
+  mkdir -p target/etcd
+  [ -x target/etcd/3.5/usr/bin/etcd ] || unpack_etcd 3.5 sid testing trixie
+  [ -x target/etcd/3.4/usr/bin/etcd ] || unpack_etcd 3.4 bookworm
 fi
-sudo=()
-if [ "$(id -u)" -ne 0 ]; then
-  if ! have sudo; then
-    echo "please install as root: apt-get install ${missing[*]}" >&2
-    exit 1
-  fi
-  sudo=(sudo)
-fi
-echo "installing ${missing[*]}"
-"${sudo[@]}" apt-get update -qq
-"${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null

@@ -4,6 +4,8 @@
 //! store ([`etcd`]) and a model of it for tests. Every request is answered by a quorum (no stale reads), within a
 //! budget; keys are relative to `<prefix>/<cluster>/`. Decides nothing: what an answer means is the caller's.
 
+pub mod etcd;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;

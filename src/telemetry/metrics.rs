@@ -11,6 +11,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
@@ -63,7 +64,29 @@ pub struct DropLabels {
     pub reason: &'static str,
 }
 
+/// Labels of what was asked of etcd.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DcsLabels {
+    /// `grant`, `renew`, `revoke`, `txn`, `watch` or `status`.
+    pub op: &'static str,
+    /// `ok` or the word for what was wrong.
+    pub result: &'static str,
+    /// The member that was asked, out of `ha.etcd.hosts`.
+    pub endpoint: String,
+}
+
+/// Labels of a kind of request to etcd.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DcsOpLabels {
+    /// As in [`DcsLabels::op`].
+    pub op: &'static str,
+}
+
 type FloatGauge = Gauge<f64, AtomicU64>;
+type HistogramFamily<L> = Family<L, Histogram, fn() -> Histogram>;
+
+/// Bounds of the times of requests to etcd: a round trip is a millisecond, a try ends after a second.
+const DCS_SECONDS: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
 
 /// Every series of the process.
 #[derive(Debug, Clone)]
@@ -135,6 +158,10 @@ pub struct Metrics {
     pub leader: Gauge,
     /// The number of [`crate::status::State`], set when somebody asks.
     pub state: Gauge,
+    /// Tries of requests to etcd, each at one member.
+    pub dcs_requests: Family<DcsLabels, Counter>,
+    /// How long such a try took, answered or not.
+    pub dcs_request_duration: HistogramFamily<DcsOpLabels>,
 }
 
 impl Metrics {
@@ -222,6 +249,16 @@ impl Metrics {
             "ha_state",
             "0 starting, 1 standby, 2 candidate, 3 leader, 4 draining, 5 lost, 6 single, 7 stopped"
         );
+        let dcs_requests: Family<DcsLabels, Counter> =
+            register!("dcs_requests", "Tries of requests to etcd, each at one member");
+        let dcs_request_duration: HistogramFamily<DcsOpLabels> =
+            Family::new_with_constructor(|| Histogram::new(DCS_SECONDS));
+        registry.register_with_unit(
+            "dcs_request_duration",
+            "How long a try of a request to etcd took",
+            Unit::Seconds,
+            dcs_request_duration.clone(),
+        );
         let build = Info::new([
             ("version", crate::version::VERSION),
             ("commit", crate::version::COMMIT),
@@ -261,6 +298,8 @@ impl Metrics {
             output_up,
             leader,
             state,
+            dcs_requests,
+            dcs_request_duration,
             registry: Arc::new(registry),
         }
     }

@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 const MOST_LINES: usize = 600;
 
 /// A name, and the places that may use it.
-const OUTSIDE: [(&str, &[&str]); 8] = [
+const OUTSIDE: [(&str, &[&str]); 10] = [
     ("etcd_client", &["dcs/etcd/"]),
+    ("tonic", &["dcs/etcd/"]),
+    ("tower", &["dcs/etcd/"]),
     ("axum", &["http/"]),
     ("serde_yaml", &["config/"]),
     ("saphyr_parser", &["config/"]),
