@@ -10,7 +10,7 @@ use super::errors::{Errors, Problem};
 use super::expand::Lookup;
 use super::node::{Data, Map, Mark, Node, Scalar, Style};
 use super::reader::{Findings, Reader};
-use super::{Config, LogLevel, dotted, general, graft, merge, overrides, permissions, redact, source};
+use super::{Config, LogLevel, dotted, general, graft, ha, merge, overrides, permissions, redact, source};
 
 /// The file that is read when none is named.
 const DEFAULT_FILE: &str = "ecsbeat.yml";
@@ -116,6 +116,14 @@ pub(super) fn read(
     let config = reader.root(&visible, |root| general::read(root, sources.environment));
     let findings = reader.finish();
     problems.extend(findings.problems.iter().cloned());
+    if sources.once && config.ha.is_some() {
+        problems.push(Problem {
+            file: "--once".to_owned(),
+            line: None,
+            path: String::new(),
+            message: format!("does not go together with ha: {}", ha::NOT_ONCE),
+        });
+    }
     if !problems.is_empty() {
         return (Err(Errors::new(problems, &names)), findings);
     }

@@ -168,9 +168,14 @@ impl<'a> Section<'a> {
         join(&self.path, key)
     }
 
+    /// Whether `key` was given and is wrong.
+    pub(super) fn is_wrong(&self, key: &str) -> bool {
+        self.reader.has_problem(&join(&self.path, key))
+    }
+
     /// Tells that `key` has to be given, unless it was given and is wrong.
     pub(super) fn missing(&self, key: &str, what: &str) {
-        if self.reader.has_problem(&join(&self.path, key)) {
+        if self.is_wrong(key) {
             return;
         }
         self.problem(key, format!("missing: {what}"));
@@ -188,6 +193,21 @@ impl<'a> Section<'a> {
         let field = self.alias(key)?;
         field.warning(format!("is deprecated, use {now}"));
         Some(field)
+    }
+
+    /// What another product calls one of our keys: unknown here, with our name for it.
+    pub(super) fn misnamed(&self, theirs: &'static str, ours: &str) {
+        // Not asked for where it is absent, so that nothing is proposed that is not ours.
+        if self.has(theirs)
+            && let Some(field) = self.tolerated(theirs)
+        {
+            field.problem(format!("unknown key, did you mean {ours:?}?"));
+        }
+    }
+
+    fn has(&self, key: &str) -> bool {
+        let data = self.node.as_ref().map(|node| &node.data);
+        matches!(data, Some(Data::Map(map)) if map.get(key).is_some())
     }
 
     /// A key that would change something if this version knew it: an error, unless it is switched off.
