@@ -68,7 +68,7 @@ pub(super) fn read(section: &Section<'_>, paths: &Paths) -> Outputs {
     };
     let mut chosen = false;
     for key in LATER {
-        if let Some(field) = section.foreign(key).filter(|field| !field.says_disabled()) {
+        if let Some(field) = section.peek(key).filter(|field| !field.says_disabled()) {
             field.problem(
                 "not in this version, which ships console, file and elasticsearch; set enabled: false",
             );
@@ -109,10 +109,11 @@ fn enabled<T>(
     outputs: &mut Outputs,
     read: impl FnOnce(&Section<'_>) -> T,
 ) -> Option<T> {
-    let on = section.entry(key).is_some_and(|field| !field.says_disabled());
+    let on = section.peek(key).is_some_and(|field| !field.says_disabled());
     let mut flush_interval = None;
     let both = |output: &Section<'_>| {
         output.flag("enabled", true);
+        output.given("enabled", true);
         let old = output.deprecated("flush_interval", "queue.mem.flush.timeout");
         flush_interval = old.and_then(|field| field.duration());
         output.not_in_this_version("queue", ": set queue.mem at the top");

@@ -67,6 +67,9 @@ pub(super) fn read(section: &Section<'_>) -> Ssl {
     let enabled = section
         .maybe_flag("enabled")
         .or(section.is_present().then_some(true));
+    if let Some(enabled) = enabled {
+        section.given("enabled", enabled);
+    }
     let (tls12, tls13) = protocols(section);
     let ssl = Ssl {
         enabled,

@@ -110,7 +110,8 @@ fn relations(section: &Section<'_>, timers: &Timers) {
         );
     }
     let working = timers.ttl.saturating_sub(timers.safety_margin);
-    if timers.drain_timeout >= working {
+    // A margin as long as the lease was told above.
+    if timers.drain_timeout >= working && !working.is_zero() {
         section.problem(
             "drain_timeout",
             format!(
