@@ -1,6 +1,6 @@
 //! One event on its way to the outputs.
 //!
-//! Owns [`Event`] and [`EventId`]. An event carries its finished JSON document as bytes: it is encoded once,
+//! Owns [`Event`], [`EventId`] and its [`SCHEME`]. An event carries its finished JSON document as bytes: it is encoded once,
 //! before the queue, so that the queue can be bounded in bytes and no output encodes it again. Nothing here
 //! reads a clock or knows an output.
 
@@ -13,6 +13,10 @@ use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 
 use crate::pipeline::ack::Ack;
 use crate::pipeline::queue::Room;
+
+/// How ids are made. It grows when the parts of an id, or what they are taken from, change: two replicas of different
+/// schemes would send one record under two ids, so they must not lead by turns.
+pub const SCHEME: u32 = 1;
 
 /// The stable identity of a record: the same record polled twice, by whatever replica, has the same id.
 ///

@@ -68,6 +68,9 @@ pub enum AppError {
     /// `http.ssl`
     #[error("http.{0}")]
     HttpTls(crate::tls::TlsError),
+    /// `ha`
+    #[error("ha is configured, but this build runs on a single node: set ha.enabled: false or leave ha out")]
+    Replicated,
     /// A part of the process ended that must not.
     #[error("{0} ended unexpectedly; this is a defect, please report it with the log")]
     Died(&'static str),
@@ -98,6 +101,9 @@ pub struct App {
 impl App {
     /// Takes everything that can be taken without reaching anybody: what is wrong here is wrong at once.
     pub fn new(config: Config, clock: Clock) -> Result<Self, AppError> {
+        if config.ha.is_some() {
+            return Err(AppError::Replicated);
+        }
         let data = DataDirectory::open(&config.path.data)?;
         let (store, complaint) = FileStore::open(&config.path.data)?;
         if let Some(complaint) = complaint {

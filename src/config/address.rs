@@ -3,7 +3,14 @@
 use std::fmt;
 use std::net::Ipv6Addr;
 
-use super::NodeAddress;
+/// Where a node's management API answers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeAddress {
+    /// Name, IPv4 or IPv6 address; IPv6 without brackets.
+    pub host: String,
+    /// 4443 unless given.
+    pub port: u16,
+}
 
 /// Port of the management API.
 const MANAGEMENT_PORT: u16 = 4443;

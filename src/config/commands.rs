@@ -38,10 +38,18 @@ pub(super) fn read(section: &Section<'_>, period: Duration, max_catch_up: Durati
     for mut item in items {
         if let Some(mut base) = base_of(&item.node, &builtin) {
             // What is inherited is wrong where the entry is.
-            base.place_at(&item.node.mark);
+            base.place_at(&Mark {
+                built_in: true,
+                ..item.node.mark.clone()
+            });
             item.node = Cow::Owned(merge::merge(base, item.node.into_owned()));
         }
-        let Some(command) = item.section(|section| entry(section, period, max_catch_up)) else {
+        let command = item.section(|section| entry(section, period, max_catch_up));
+        // A command is known by its type: neither its place nor one that is switched off changes anything.
+        let filed = command.as_ref().map(|command| format!("{:?}", command.kind));
+        let filed = filed.map(|kind| section.path_of(&join("commands", &kind)));
+        section.reader().refile(&item.path, filed.as_deref());
+        let Some(command) = command else {
             continue;
         };
         if command.kind.is_empty() {
@@ -78,7 +86,10 @@ fn builtin(section: &Section<'_>) -> Vec<Node> {
         Ok(Some(Data::List(mut items))) => {
             // They have no place in the user's files.
             for item in &mut items {
-                item.place_at(&Mark::of(""));
+                item.place_at(&Mark {
+                    built_in: true,
+                    ..Mark::of("")
+                });
             }
             items
         }
@@ -173,7 +184,7 @@ fn command(section: &Section<'_>, period: Duration, max_catch_up: Duration) -> C
         interval,
         method: section.one_of("method", &METHODS).unwrap_or(Method::Get),
         body: section.text("body"),
-        headers: section.pairs("headers"),
+        headers: section.secret_pairs("headers"),
         paginate: section.field("paginate").map(|field| field.section(paginate)),
         batch: section.field("batch").map(|field| field.section(batch)),
         records: pointer(section, "records"),

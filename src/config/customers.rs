@@ -6,7 +6,43 @@ use std::time::Duration;
 use super::address;
 use super::field::Field;
 use super::section::Section;
-use super::{Customer, NodeAddress, Secret, Vdc, ssl, url_option};
+use super::{NodeAddress, Secret, Ssl, ssl, url_option};
+
+/// One customer: a set of VDCs that share credentials and are usually one federation.
+#[derive(Clone)]
+pub struct Customer {
+    /// `customername`, unique.
+    pub name: String,
+    /// How long a token is used before it is renewed (`tokenexpiry`, default 3500 s).
+    pub token_expiry: Duration,
+    /// Budget of one request, from sending to the last byte (`reqtimeout`, default 30 s).
+    pub request_timeout: Duration,
+    /// How long a node is left alone after a failure (`blockduration`); zero = a node is never blocked.
+    pub block_duration: Duration,
+    /// How often VDC and node names are read anew (`cfgrefreshinterval`, default 3600 s); zero = only at start.
+    pub refresh_interval: Duration,
+    /// TLS towards ECS.
+    pub ssl: Ssl,
+    /// `http://`, `https://` or `socks5://` proxy towards ECS.
+    pub proxy_url: Option<url::Url>,
+    /// In the order of the file; the first is preferred by `system` commands. Never empty.
+    pub vdcs: Vec<Vdc>,
+}
+
+/// One VDC (site) of a customer.
+#[derive(Debug, Clone)]
+pub struct Vdc {
+    /// `vdcname`: the name in this configuration (`ecs-vdc-cfgname`), unique within the customer.
+    pub name: String,
+    /// The VDC's own, or the customer's.
+    pub username: String,
+    /// The VDC's own, or the customer's.
+    pub password: Secret,
+    /// Nodes or load balancers that answer for this VDC. Never empty, no doubles.
+    pub nodes: Vec<NodeAddress>,
+    /// Port of the diagnostics service that `dtinfo` asks (default 9101).
+    pub diagnostics_port: u16,
+}
 
 /// What tells a customer from a part of its name, where customers are a mapping by name.
 const CUSTOMER_KEYS: [&str; 11] = [

@@ -3,7 +3,30 @@
 use std::time::Duration;
 
 use super::section::Section;
-use super::{Ecsbeat, commands, customers, duration};
+use super::{Command, Customer, commands, customers, duration};
+
+/// `ecsbeat.*`.
+#[derive(Debug, Clone)]
+pub struct Ecsbeat {
+    /// Run every command once, wait until all is acknowledged, exit.
+    pub once: bool,
+    /// Requests in flight per VDC, at least 1.
+    pub max_in_flight: usize,
+    /// Tries of one request, the first included, at least 1.
+    pub max_attempts: u32,
+    /// Bytes of one answer, after decompression, above which it is refused.
+    pub max_response_size: u64,
+    /// Whether a failed target gives an event of its own (`event.outcome: failure`).
+    pub error_events: bool,
+    /// How far back a windowed command reaches after an outage or a lost checkpoint.
+    pub max_catch_up: Duration,
+    /// The span over which polls that are due at the same moment are spread.
+    pub start_jitter: Duration,
+    /// The customers, in the order of the file. Never empty.
+    pub customers: Vec<Customer>,
+    /// The enabled commands. Types are unique.
+    pub commands: Vec<Command>,
+}
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);

@@ -8,7 +8,7 @@ use std::fmt;
 /// One thing the user has to change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The file as the user named it, `-E`, or a `--path.*` flag; empty where nothing was given.
+    /// The file as the user named it, `-E`, or a flag; empty where nothing was given.
     pub file: String,
     /// Line in the file, from 1.
     pub line: Option<usize>,

@@ -8,10 +8,11 @@ use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::dotted::join;
 use super::expand::Expanded;
+use super::given::Answer;
 use super::node::{Data, Map, Node, Scalar, Style};
 use super::reader::Reader;
 use super::section::Section;
@@ -38,6 +39,35 @@ impl<'a> Field<'a> {
 
     pub(super) fn warning(&self, message: impl Into<String>) {
         self.reader.warning(&self.node.mark, &self.path, message);
+    }
+
+    /// Remembers what this was understood as.
+    fn given(&self, value: impl Into<Value>) {
+        self.reader
+            .given(&self.node.mark, &self.path, Answer::Plain(value.into()));
+    }
+
+    /// As `given`, for a text; the user of a URL makes it a secret.
+    fn given_text(&self, text: &str) {
+        if redact::url_user(text) == text {
+            self.given(text);
+        } else {
+            self.given_secret(&Secret::new(text));
+        }
+    }
+
+    fn given_secret(&self, secret: &Secret) {
+        self.reader
+            .given(&self.node.mark, &self.path, Answer::Secret(secret.clone()));
+    }
+
+    /// Remembers that there is nothing in it: that it is there may be all that counts.
+    pub(super) fn given_if_empty(&self) {
+        match &self.node.data {
+            Data::Null => self.given(Value::Null),
+            Data::Map(map) if map.entries.is_empty() => self.given(json!({})),
+            Data::Map(_) | Data::List(_) | Data::Scalar(_) => {}
+        }
     }
 
     /// What stands here, for a message.
@@ -125,7 +155,10 @@ impl<'a> Field<'a> {
     pub(super) fn parsed<T>(&self, what: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         let text = self.expanded(what)?.text;
         match parse(&text) {
-            Ok(value) => Some(value),
+            Ok(value) => {
+                self.given_text(text.trim());
+                Some(value)
+            }
             Err(reason) if reason.is_empty() => {
                 self.expected(what);
                 None
@@ -138,20 +171,26 @@ impl<'a> Field<'a> {
     }
 
     pub(super) fn text(&self) -> Option<String> {
-        Some(self.expanded("a text")?.text)
+        let text = self.expanded("a text")?.text;
+        self.given_text(&text);
+        Some(text)
     }
 
     /// A text that messages never show.
     pub(super) fn secret(&self) -> Option<Secret> {
-        Some(Secret::new(self.expanded("a text")?.text))
+        let secret = Secret::new(self.expanded("a text")?.text);
+        self.given_secret(&secret);
+        Some(secret)
     }
 
     pub(super) fn flag(&self) -> Option<bool> {
-        self.parsed("true or false", |text| parse_flag(text).ok_or_else(String::new))
+        let flag = self.parsed("true or false", |text| parse_flag(text).ok_or_else(String::new))?;
+        self.given(flag);
+        Some(flag)
     }
 
     pub(super) fn duration(&self) -> Option<Duration> {
-        self.parsed(
+        let duration = self.parsed(
             "a duration such as 30s, 5m or 1h30m (a bare number is seconds)",
             |text| {
                 duration::parse(text).map_err(|error| match error {
@@ -159,16 +198,20 @@ impl<'a> Field<'a> {
                     error => error.to_string(),
                 })
             },
-        )
+        )?;
+        self.given(duration::show(duration));
+        Some(duration)
     }
 
     pub(super) fn bytes(&self) -> Option<u64> {
-        self.parsed("a size such as 64MB or 10GiB (a bare number is bytes)", |text| {
+        let bytes = self.parsed("a size such as 64MB or 10GiB (a bare number is bytes)", |text| {
             bytes::parse(text).map_err(|error| match error {
                 bytes::SizeError::Syntax => String::new(),
                 error => error.to_string(),
             })
-        })
+        })?;
+        self.given(bytes);
+        Some(bytes)
     }
 
     pub(super) fn number<T: TryFrom<i64>>(&self, range: RangeInclusive<i64>) -> Option<T> {
@@ -176,34 +219,38 @@ impl<'a> Field<'a> {
             (least, i64::MAX) => format!("a whole number of at least {least}"),
             (least, most) => format!("a whole number from {least} to {most}"),
         };
-        self.parsed(&what, |text| {
-            let number = bytes::parse_integer(text).filter(|number| range.contains(number));
-            number
-                .and_then(|number| T::try_from(number).ok())
+        let number = self.parsed(&what, |text| {
+            bytes::parse_integer(text)
+                .filter(|number| range.contains(number) && T::try_from(*number).is_ok())
                 .ok_or_else(String::new)
-        })
+        })?;
+        self.given(number);
+        T::try_from(number).ok()
     }
 
     /// A file mode, not wider than `most`.
     pub(super) fn mode(&self, most: u32) -> Option<u32> {
-        self.parsed(
+        let mode = self.parsed(
             &format!("a file mode in octal such as 0600, at most {most:04o}"),
             |text| {
                 bytes::parse_mode(text)
                     .filter(|mode| mode & !most == 0)
                     .ok_or_else(String::new)
             },
-        )
+        )?;
+        self.given(mode);
+        Some(mode)
     }
 
     pub(super) fn one_of<T: Copy>(&self, choices: &[(&str, T)]) -> Option<T> {
         let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-        self.parsed(&format!("one of {}", names.join(", ")), |text| {
-            let found = choices
-                .iter()
-                .find(|(name, _)| name.eq_ignore_ascii_case(text.trim()));
-            found.map(|(_, value)| *value).ok_or_else(String::new)
-        })
+        let (name, value) = self.parsed(&format!("one of {}", names.join(", ")), |text| {
+            let mut choices = choices.iter();
+            let found = choices.find(|(name, _)| name.eq_ignore_ascii_case(text.trim()));
+            found.copied().ok_or_else(String::new)
+        })?;
+        self.given(name);
+        Some(value)
     }
 
     /// The value as a section.
@@ -243,19 +290,23 @@ impl<'a> Field<'a> {
                 }
             },
         };
+        self.given(json!([]));
         let mut items = Vec::with_capacity(nodes.len());
-        for (index, node) in nodes.into_iter().enumerate() {
-            let item = Field {
+        for node in nodes {
+            // A part of a text is an entry of its own, with a number of its own.
+            let numbered = |number: usize, node| Field {
                 reader: self.reader,
                 node,
-                path: join(&self.path, &index.to_string()),
+                path: join(&self.path, &number.to_string()),
                 schema: join(&self.schema, "*"),
             };
+            let item = numbered(items.len(), node);
             match item.split() {
-                Some(parts) => items.extend(parts.into_iter().map(|node| Field {
-                    node: Cow::Owned(node),
-                    ..item.clone()
-                })),
+                Some(parts) => {
+                    for part in parts {
+                        items.push(numbered(items.len(), Cow::Owned(part)));
+                    }
+                }
                 None => items.push(item),
             }
         }
@@ -288,6 +339,8 @@ impl<'a> Field<'a> {
             Data::Map(map) if !is_indexed(map) => {
                 let mut items = Vec::new();
                 self.named(map, "", known, &mut items);
+                let names = items.iter().filter_map(|(name, _)| name.clone());
+                self.given(names.collect::<Vec<_>>());
                 Some(items)
             }
             _ => Some(self.items()?.into_iter().map(|item| (None, item)).collect()),
@@ -336,6 +389,12 @@ impl<'a> Field<'a> {
 
     /// The value as free data: text without quotes may be a number or a bool.
     pub(super) fn json(&self) -> Value {
+        let value = self.free();
+        self.given(value.clone());
+        value
+    }
+
+    fn free(&self) -> Value {
         match &self.node.data {
             Data::Null => Value::Null,
             Data::Scalar(scalar) => self
@@ -346,14 +405,14 @@ impl<'a> Field<'a> {
                     .iter()
                     .enumerate()
                     .filter_map(|(index, node)| self.child(&index.to_string(), Some(node)));
-                Value::Array(fields.map(|field| field.json()).collect())
+                Value::Array(fields.map(|field| field.free()).collect())
             }
             Data::Map(map) => {
                 let fields = map
                     .entries
                     .iter()
                     .filter_map(|(key, node)| Some((key, self.child(key, Some(node))?)));
-                Value::Object(fields.map(|(key, field)| (key.clone(), field.json())).collect())
+                Value::Object(fields.map(|(key, field)| (key.clone(), field.free())).collect())
             }
         }
     }

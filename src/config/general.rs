@@ -33,10 +33,14 @@ pub(super) fn read(root: &Section<'_>, environment: Environment) -> Config {
     });
     let logging = root.section("logging", |section| logging::read(section, &path, environment));
     let http = root.section("http", http::read);
-    root.section("ha", ha::read);
+    let own_name = host_name();
+    let ha = root.section("ha", |section| ha::read(section, &own_name));
+    if ha.is_some() {
+        ha::check(root, &ecsbeat, &outputs.enabled, &http);
+    }
     foreign(root);
 
-    let host_name = root.some_text("hostname").unwrap_or_else(host_name);
+    let host_name = root.some_text("hostname").unwrap_or(own_name);
     let fields = root.field("fields").and_then(|field| {
         if let serde_json::Value::Object(map) = field.json() {
             return Some(map.into_iter().collect());
@@ -71,7 +75,7 @@ pub(super) fn read(root: &Section<'_>, environment: Environment) -> Config {
         http,
         logging,
         shutdown_timeout,
-        ha: None,
+        ha,
         warnings: Vec::new(),
         redacted_yaml: String::new(),
     }

@@ -3,7 +3,24 @@
 use std::time::Duration;
 
 use super::section::Section;
-use super::{Http, ssl};
+use super::{Secret, Ssl, ssl};
+
+/// `http.*`.
+#[derive(Debug, Clone)]
+pub struct Http {
+    /// Off unless set.
+    pub enabled: bool,
+    /// Name or address to listen on.
+    pub host: String,
+    /// 5066 unless set; 0 = any free one, told in the log.
+    pub port: u16,
+    /// Certificate and key to serve HTTPS with.
+    pub ssl: Option<Ssl>,
+    /// Token of the endpoints that change something.
+    pub token: Option<Secret>,
+    /// Longest wait for a request's head.
+    pub timeout: Duration,
+}
 
 /// Reads the section.
 pub(super) fn read(section: &Section<'_>) -> Http {

@@ -10,7 +10,9 @@ use super::errors::{Errors, Problem};
 use super::expand::Lookup;
 use super::node::{Data, Map, Mark, Node, Scalar, Style};
 use super::reader::{Findings, Reader};
-use super::{Config, LogLevel, dotted, general, graft, merge, overrides, permissions, redact, source};
+use super::{
+    Config, LogLevel, dotted, general, graft, ha, hashes, merge, overrides, permissions, redact, source,
+};
 
 /// The file that is read when none is named.
 const DEFAULT_FILE: &str = "ecsbeat.yml";
@@ -94,6 +96,7 @@ pub(super) fn read(
             problems: Vec::new(),
             warnings: Vec::new(),
             schema: <_>::default(),
+            given: <_>::default(),
         };
         return (Err(Errors::new(problems, &names)), findings);
     }
@@ -116,6 +119,14 @@ pub(super) fn read(
     let config = reader.root(&visible, |root| general::read(root, sources.environment));
     let findings = reader.finish();
     problems.extend(findings.problems.iter().cloned());
+    if sources.once && config.ha.is_some() {
+        problems.push(Problem {
+            file: "--once".to_owned(),
+            line: None,
+            path: String::new(),
+            message: format!("does not go together with ha: {}", ha::NOT_ONCE),
+        });
+    }
     if !problems.is_empty() {
         return (Err(Errors::new(problems, &names)), findings);
     }
@@ -124,6 +135,10 @@ pub(super) fn read(
         redacted_yaml,
         ..config
     };
+    if let Some(ha) = &mut config.ha {
+        ha.config_hash = hashes::config(&findings.given, &ha.cluster);
+        ha.identity_hash = hashes::identity(&config.ecsbeat);
+    }
     apply_flags(&mut config, sources);
     (Ok(config), findings)
 }
@@ -194,6 +209,7 @@ fn paths(file: &str, values: &[(&str, Option<&Path>)]) -> Node {
     let mark = Mark {
         file: Arc::from(file),
         line: 0,
+        built_in: false,
     };
     let entries = values.iter().filter_map(|(key, path)| {
         // A dollar sign in a directory's name is no reference.

@@ -5,7 +5,58 @@ use std::time::Duration;
 
 use super::load::Environment;
 use super::section::Section;
-use super::{LogFiles, LogLevel, Logging, Paths, output};
+use super::{Paths, output};
+
+/// `logging.*`.
+#[derive(Debug, Clone)]
+pub struct Logging {
+    /// debug, info, warning, error.
+    pub level: LogLevel,
+    /// Modules to log at debug level; empty = all.
+    pub selectors: Vec<String>,
+    /// Log to stderr.
+    pub to_stderr: bool,
+    /// Log to files.
+    pub to_files: bool,
+    /// JSON lines (Elastic Common Schema) or text for people.
+    pub json: bool,
+    /// `logging.files.*`.
+    pub files: LogFiles,
+    /// Write the metrics line.
+    pub metrics_enabled: bool,
+    /// Time between metrics lines.
+    pub metrics_period: Duration,
+}
+
+/// `logging.level`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// `error`, also `critical`.
+    Error,
+    /// `warning`, also `warn`.
+    Warning,
+    /// `info`.
+    Info,
+    /// `debug`.
+    Debug,
+}
+
+/// `logging.files.*`.
+#[derive(Debug, Clone)]
+pub struct LogFiles {
+    /// Directory, `path.logs` unless set.
+    pub path: PathBuf,
+    /// Files are `<name>-YYYYMMDD[-N].ndjson`.
+    pub name: String,
+    /// Bytes at which a file is closed.
+    pub rotate_every_bytes: u64,
+    /// Files kept, 2..1024.
+    pub keep_files: usize,
+    /// Mode of new files.
+    pub permissions: u32,
+    /// Begin a new file at start.
+    pub rotate_on_startup: bool,
+}
 
 const LEVELS: [(&str, LogLevel); 6] = [
     ("debug", LogLevel::Debug),

@@ -19,6 +19,8 @@ pub(super) struct Mark {
     pub(super) file: Arc<str>,
     /// From 1; 0 where lines mean nothing.
     pub(super) line: usize,
+    /// Nobody wrote it: it is part of a built-in command.
+    pub(super) built_in: bool,
 }
 
 /// What a node holds.
@@ -68,6 +70,7 @@ impl Mark {
         Self {
             file: Arc::from(file),
             line: 0,
+            built_in: false,
         }
     }
 }

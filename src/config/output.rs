@@ -4,7 +4,46 @@ use std::time::Duration;
 
 use super::output_elasticsearch::{self, Preset};
 use super::section::Section;
-use super::{ConsoleOutput, FileOutput, OutputConfig, Paths};
+use super::{ElasticsearchOutput, Paths};
+
+/// One enabled output.
+#[derive(Debug, Clone)]
+pub enum OutputConfig {
+    /// `output.console`.
+    Console(ConsoleOutput),
+    /// `output.file`.
+    File(FileOutput),
+    /// `output.elasticsearch`.
+    Elasticsearch(Box<ElasticsearchOutput>),
+}
+
+/// `output.console`.
+#[derive(Debug, Clone)]
+pub struct ConsoleOutput {
+    /// Indented JSON.
+    pub pretty: bool,
+    /// Most events written at once; 0 = no limit.
+    pub bulk_max_size: usize,
+}
+
+/// `output.file`.
+#[derive(Debug, Clone)]
+pub struct FileOutput {
+    /// Directory; may hold `%{+yyyy.MM.dd}`, taken once at start.
+    pub path: String,
+    /// Files are `<filename>-YYYYMMDD[-N].ndjson`.
+    pub filename: String,
+    /// Size in KiB at which the file is closed and the next begun.
+    pub rotate_every_kb: u64,
+    /// Files kept, 2..1024.
+    pub number_of_files: usize,
+    /// Mode of new files.
+    pub permissions: u32,
+    /// Begin a new file at start.
+    pub rotate_on_startup: bool,
+    /// Indented JSON.
+    pub pretty: bool,
+}
 
 /// Outputs Beats have that are not in this version.
 const LATER: [&str; 3] = ["logstash", "kafka", "redis"];
@@ -29,7 +68,7 @@ pub(super) fn read(section: &Section<'_>, paths: &Paths) -> Outputs {
     };
     let mut chosen = false;
     for key in LATER {
-        if let Some(field) = section.foreign(key).filter(|field| !field.says_disabled()) {
+        if let Some(field) = section.peek(key).filter(|field| !field.says_disabled()) {
             field.problem(
                 "not in this version, which ships console, file and elasticsearch; set enabled: false",
             );
@@ -70,10 +109,11 @@ fn enabled<T>(
     outputs: &mut Outputs,
     read: impl FnOnce(&Section<'_>) -> T,
 ) -> Option<T> {
-    let on = section.entry(key).is_some_and(|field| !field.says_disabled());
+    let on = section.peek(key).is_some_and(|field| !field.says_disabled());
     let mut flush_interval = None;
     let both = |output: &Section<'_>| {
         output.flag("enabled", true);
+        output.given("enabled", true);
         let old = output.deprecated("flush_interval", "queue.mem.flush.timeout");
         flush_interval = old.and_then(|field| field.duration());
         output.not_in_this_version("queue", ": set queue.mem at the top");

@@ -1,12 +1,82 @@
 //! `output.elasticsearch.*`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
 
 use super::section::Section;
 use super::url_option::{self, Defaults, UserInfo};
-use super::{BackoffConfig, ElasticsearchOutput, NonIndexable, Paths, Secret, output, selectors, ssl};
+use super::{Paths, Secret, SelectorRule, Ssl, output, selectors, ssl};
+
+/// `output.elasticsearch`, §3.2 of the Beats conventions; also OpenSearch.
+#[derive(Clone)]
+pub struct ElasticsearchOutput {
+    /// Base URLs: scheme, host, port and path filled in, user info taken out. The path ends with `/`.
+    pub hosts: Vec<url::Url>,
+    /// Connections per host.
+    pub workers: usize,
+    /// Use all hosts at once, or one at random until it fails.
+    pub loadbalance: bool,
+    /// Basic authentication; never together with `api_key`.
+    pub username: Option<String>,
+    /// Basic authentication.
+    pub password: Option<Secret>,
+    /// `id:key`, plain.
+    pub api_key: Option<Secret>,
+    /// Extra query parameters of bulk requests.
+    pub parameters: Vec<(String, String)>,
+    /// Extra headers of every request.
+    pub headers: Vec<(String, String)>,
+    /// Proxy; `None` = `HTTP(S)_PROXY` of the environment unless `proxy_disable`.
+    pub proxy_url: Option<url::Url>,
+    /// Ignore the environment's proxy.
+    pub proxy_disable: bool,
+    /// gzip level of bulk bodies, 0..=9, 0 = plain.
+    pub compression_level: u32,
+    /// Index or data stream, a format string; default `ecsbeat-%{+yyyy.MM.dd}`.
+    pub index: String,
+    /// Rules tried before `index`.
+    pub indices: Vec<SelectorRule>,
+    /// Ingest pipeline, a format string.
+    pub pipeline: Option<String>,
+    /// Rules tried before `pipeline`.
+    pub pipelines: Vec<SelectorRule>,
+    /// Most events in one bulk; 0 = no limit but the batch.
+    pub bulk_max_size: usize,
+    /// Times a failed publish is repeated; `None` = for ever.
+    pub max_retries: Option<u32>,
+    /// Pauses between failed tries.
+    pub backoff: BackoffConfig,
+    /// Budget of one request.
+    pub timeout: Duration,
+    /// Idle connections are closed after this.
+    pub idle_connection_timeout: Duration,
+    /// What becomes of a document that Elasticsearch refuses.
+    pub non_indexable: NonIndexable,
+    /// TLS; `None` = defaults.
+    pub ssl: Ssl,
+}
+
+/// `backoff.init`, `backoff.max`.
+#[derive(Debug, Clone, Copy)]
+pub struct BackoffConfig {
+    /// First pause.
+    pub init: Duration,
+    /// Longest pause.
+    pub max: Duration,
+}
+
+/// `non_indexable_policy`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NonIndexable {
+    /// Counted and logged, without its content.
+    Drop,
+    /// Sent to this index as `{message, error.type, error.message}`.
+    DeadLetterIndex(String),
+    /// Appended to this file as NDJSON.
+    DeadLetterFile(PathBuf),
+}
 
 /// Port of Elasticsearch.
 const PORT: u16 = 9200;
@@ -81,8 +151,8 @@ pub(super) fn read(section: &Section<'_>, paths: &Paths) -> (ElasticsearchOutput
         username,
         password,
         api_key: api_key(section),
-        parameters: section.pairs("parameters"),
-        headers: section.pairs("headers"),
+        parameters: section.secret_pairs("parameters"),
+        headers: section.secret_pairs("headers"),
         proxy_url: url_option::proxy(section, "proxy_url"),
         proxy_disable: section.flag("proxy_disable", false),
         compression_level: section.number("compression_level", 0..=9).unwrap_or(1),

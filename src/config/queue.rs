@@ -2,9 +2,22 @@
 
 use std::time::Duration;
 
+use super::duration;
 use super::output::Outputs;
 use super::section::Section;
-use super::{Queue, duration};
+
+/// `queue.mem.*`.
+#[derive(Debug, Clone)]
+pub struct Queue {
+    /// Most events held.
+    pub events: usize,
+    /// Most bytes held.
+    pub max_bytes: usize,
+    /// Most events handed out as one batch, and the number that is waited for.
+    pub flush_min_events: usize,
+    /// How long a batch waits to fill; zero = not at all.
+    pub flush_timeout: Duration,
+}
 
 /// Capacities beyond this are a slip of the finger.
 const MAX_EVENTS: i64 = 10_000_000;

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use super::errors::{Problem, nearest};
 use super::expand::Lookup;
+use super::given::{Answer, Given};
 use super::node::{Mark, Node};
 use super::section::Section;
 
@@ -23,6 +24,7 @@ pub(super) struct Reader<'a> {
     warnings: RefCell<Vec<String>>,
     unknown: RefCell<Vec<Unknown>>,
     schema: RefCell<BTreeSet<String>>,
+    given: RefCell<Given>,
     muted: Cell<bool>,
 }
 
@@ -44,6 +46,8 @@ pub(super) struct Findings {
         expect(dead_code, reason = "compared with the sample file by a test")
     )]
     pub(super) schema: BTreeSet<String>,
+    /// The values that were read.
+    pub(super) given: Given,
 }
 
 // === impl Reader ===
@@ -56,6 +60,7 @@ impl<'a> Reader<'a> {
             warnings: RefCell::default(),
             unknown: RefCell::default(),
             schema: RefCell::default(),
+            given: RefCell::default(),
             muted: Cell::new(false),
         }
     }
@@ -115,6 +120,18 @@ impl<'a> Reader<'a> {
         self.schema.borrow_mut().insert(schema);
     }
 
+    /// Remembers a value that has an effect and that somebody wrote.
+    pub(super) fn given(&self, mark: &Mark, path: &str, answer: Answer) {
+        if !self.muted.get() && !mark.built_in {
+            self.given.borrow_mut().add(path, answer);
+        }
+    }
+
+    /// Remembers what was read at `path` as if it were at `to`; `None` = forgets it.
+    pub(super) fn refile(&self, path: &str, to: Option<&str>) {
+        self.given.borrow_mut().refile(path, to);
+    }
+
     /// Reads what is switched off: its keys must be known, its values may be unfinished.
     pub(super) fn switched_off<T>(&self, read: impl FnOnce() -> T) -> T {
         let before = self.muted.replace(true);
@@ -134,6 +151,7 @@ impl<'a> Reader<'a> {
             problems,
             warnings: self.warnings.into_inner(),
             schema,
+            given: self.given.into_inner(),
         }
     }
 }

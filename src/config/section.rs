@@ -9,9 +9,12 @@ use std::cell::RefCell;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::Secret;
 use super::dotted::join;
 use super::field::Field;
+use super::given::Answer;
 use super::node::{Data, Mark, Node};
 use super::reader::Reader;
 
@@ -22,7 +25,10 @@ pub(super) struct Section<'a> {
     mark: Mark,
     path: String,
     schema: String,
+    /// Keys that we offer.
     known: RefCell<Vec<&'static str>>,
+    /// Keys that are dealt with and never proposed.
+    tolerated: RefCell<Vec<&'static str>>,
 }
 
 impl<'a> Section<'a> {
@@ -55,6 +61,7 @@ impl<'a> Section<'a> {
             path,
             schema,
             known: RefCell::default(),
+            tolerated: RefCell::default(),
         };
         let value = read(&section);
         section.finish();
@@ -63,9 +70,10 @@ impl<'a> Section<'a> {
 
     fn finish(self) {
         let known = self.known.into_inner();
+        let tolerated = self.tolerated.into_inner();
         if let Some(Data::Map(map)) = self.node.as_ref().map(|node| &node.data) {
             for (key, node) in &map.entries {
-                if !known.contains(&key.as_str()) {
+                if !known.contains(&key.as_str()) && !tolerated.contains(&key.as_str()) {
                     self.reader
                         .unknown(&node.mark, join(&self.path, key), key, &known);
                 }
@@ -82,12 +90,19 @@ impl<'a> Section<'a> {
     /// The key's value, null included.
     pub(super) fn entry(&self, key: &'static str) -> Option<Field<'a>> {
         self.reader.known(join(&self.schema, key));
-        self.tolerated(key)
+        self.known.borrow_mut().push(key);
+        let field = self.at(key)?;
+        field.given_if_empty();
+        Some(field)
     }
 
     /// As `entry`, for keys that are no part of what we offer.
     fn tolerated(&self, key: &'static str) -> Option<Field<'a>> {
-        self.known.borrow_mut().push(key);
+        self.tolerated.borrow_mut().push(key);
+        self.at(key)
+    }
+
+    fn at(&self, key: &str) -> Option<Field<'a>> {
         let node = match self.node.as_ref()? {
             Cow::Borrowed(Node {
                 data: Data::Map(map), ..
@@ -111,9 +126,16 @@ impl<'a> Section<'a> {
             .filter(|field| !matches!(field.node.data, Data::Null))
     }
 
-    /// A key of Beats that is no part of what we offer, null included.
-    pub(super) fn foreign(&self, key: &'static str) -> Option<Field<'a>> {
+    /// The key's value, null included, before it is known whether it counts; also a key of Beats that is no part of
+    /// what we offer.
+    pub(super) fn peek(&self, key: &'static str) -> Option<Field<'a>> {
         self.tolerated(key)
+    }
+
+    /// Remembers what `key` comes to where that it is here says it already.
+    pub(super) fn given(&self, key: &str, value: impl Into<Value>) {
+        self.reader
+            .given(&self.mark, &join(&self.path, key), Answer::Plain(value.into()));
     }
 
     /// Whether anything was written here at all.
@@ -168,9 +190,14 @@ impl<'a> Section<'a> {
         join(&self.path, key)
     }
 
+    /// Whether `key` was given and is wrong.
+    pub(super) fn is_wrong(&self, key: &str) -> bool {
+        self.reader.has_problem(&join(&self.path, key))
+    }
+
     /// Tells that `key` has to be given, unless it was given and is wrong.
     pub(super) fn missing(&self, key: &str, what: &str) {
-        if self.reader.has_problem(&join(&self.path, key)) {
+        if self.is_wrong(key) {
             return;
         }
         self.problem(key, format!("missing: {what}"));
@@ -188,6 +215,13 @@ impl<'a> Section<'a> {
         let field = self.alias(key)?;
         field.warning(format!("is deprecated, use {now}"));
         Some(field)
+    }
+
+    /// What another product calls one of our keys: unknown here, with our name for it.
+    pub(super) fn misnamed(&self, theirs: &'static str, ours: &str) {
+        if let Some(field) = self.tolerated(theirs) {
+            field.problem(format!("unknown key, did you mean {ours:?}?"));
+        }
     }
 
     /// A key that would change something if this version knew it: an error, unless it is switched off.
@@ -269,13 +303,26 @@ impl<'a> Section<'a> {
 
     /// `name: text` pairs.
     pub(super) fn pairs(&self, key: &'static str) -> Vec<(String, String)> {
+        self.pairs_of(key, Field::text)
+    }
+
+    /// As `pairs`, for headers and the like: each text may be a secret.
+    pub(super) fn secret_pairs(&self, key: &'static str) -> Vec<(String, String)> {
+        self.pairs_of(key, |field| Some(field.secret()?.expose().to_owned()))
+    }
+
+    fn pairs_of(
+        &self,
+        key: &'static str,
+        read: impl Fn(&Field<'a>) -> Option<String>,
+    ) -> Vec<(String, String)> {
         let Some(field) = self.field(key) else {
             return Vec::new();
         };
         let pairs = field.flat().unwrap_or_default();
         pairs
             .into_iter()
-            .filter_map(|(name, field)| Some((name, field.text()?)))
+            .filter_map(|(name, field)| Some((name, read(&field)?)))
             .collect()
     }
 }

@@ -1,6 +1,6 @@
 //! Rules that choose an index or a pipeline by the event, and their conditions.
 //!
-//! Owns the reading only: what a format string or a condition says of an event is the output's.
+//! Owns the types and their reading: what a format string or a condition says of an event is the output's.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,51 @@ use serde_json::Value;
 
 use super::field::Field;
 use super::section::Section;
-use super::{Bounds, Condition, SelectorRule};
+
+/// One rule of `indices`, `pipelines` and their like.
+#[derive(Debug, Clone)]
+pub struct SelectorRule {
+    /// The format string.
+    pub value: String,
+    /// Result → replacement.
+    pub mappings: BTreeMap<String, String>,
+    /// Used when the format string's field is missing or no mapping fits.
+    pub default: Option<String>,
+    /// The rule counts only for events that this condition holds for.
+    pub when: Option<Condition>,
+}
+
+/// `when`: conditions on an event's fields.
+#[derive(Debug, Clone)]
+pub enum Condition {
+    /// Every field equals its value (string, integer or bool).
+    Equals(BTreeMap<String, Value>),
+    /// Every field (a string or a list of strings) contains its value.
+    Contains(BTreeMap<String, String>),
+    /// Every field exists.
+    HasFields(Vec<String>),
+    /// Every field lies within its bounds.
+    Range(BTreeMap<String, Bounds>),
+    /// All of them hold.
+    And(Vec<Condition>),
+    /// One of them holds.
+    Or(Vec<Condition>),
+    /// It does not hold.
+    Not(Box<Condition>),
+}
+
+/// Bounds of a `range` condition.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Bounds {
+    /// `lt`
+    pub lt: Option<f64>,
+    /// `lte`
+    pub lte: Option<f64>,
+    /// `gt`
+    pub gt: Option<f64>,
+    /// `gte`
+    pub gte: Option<f64>,
+}
 
 /// Reads the list `list` of rules whose format string is under `value`.
 pub(super) fn rules(section: &Section<'_>, list: &'static str, value: &'static str) -> Vec<SelectorRule> {

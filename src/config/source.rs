@@ -69,6 +69,7 @@ impl Converter<'_> {
         Mark {
             file: Arc::clone(&self.source),
             line,
+            built_in: false,
         }
     }
 

@@ -2,8 +2,57 @@
 //!
 //! Owns which of Beats' options there are. Opens no file: certificates are read when the connection is made.
 
+use super::Secret;
 use super::section::Section;
-use super::{Ssl, VerificationMode};
+
+/// `ssl.*` of one connection.
+#[derive(Debug, Clone)]
+pub struct Ssl {
+    /// Whether to use TLS where the URL does not say.
+    pub enabled: Option<bool>,
+    /// Files or inline PEM; empty = the system's.
+    pub certificate_authorities: Vec<String>,
+    /// File or inline PEM of the client certificate.
+    pub certificate: Option<String>,
+    /// File or inline PEM of the client key.
+    pub key: Option<Secret>,
+    /// What is checked.
+    pub verification_mode: VerificationMode,
+    /// SHA-256, hex, of a CA in the presented chain that is trusted.
+    pub ca_trusted_fingerprint: Option<String>,
+    /// TLS 1.2 allowed.
+    pub tls12: bool,
+    /// TLS 1.3 allowed.
+    pub tls13: bool,
+}
+
+impl Default for Ssl {
+    fn default() -> Self {
+        Self {
+            enabled: None,
+            certificate_authorities: Vec::new(),
+            certificate: None,
+            key: None,
+            verification_mode: VerificationMode::Full,
+            ca_trusted_fingerprint: None,
+            tls12: true,
+            tls13: true,
+        }
+    }
+}
+
+/// `ssl.verification_mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VerificationMode {
+    /// Chain and name.
+    Full,
+    /// Chain and name, which must be a subject alternative name.
+    Strict,
+    /// Chain only.
+    Certificate,
+    /// Nothing.
+    None,
+}
 
 const MODES: [(&str, VerificationMode); 4] = [
     ("full", VerificationMode::Full),
@@ -18,6 +67,9 @@ pub(super) fn read(section: &Section<'_>) -> Ssl {
     let enabled = section
         .maybe_flag("enabled")
         .or(section.is_present().then_some(true));
+    if let Some(enabled) = enabled {
+        section.given("enabled", enabled);
+    }
     let (tls12, tls13) = protocols(section);
     let ssl = Ssl {
         enabled,

@@ -4,9 +4,28 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::OutputConfig;
 use super::output::Outputs;
 use super::section::Section;
-use super::{OutputConfig, Template};
+
+/// `setup.template.*`.
+#[derive(Debug, Clone)]
+pub struct Template {
+    /// Load the index template after the first connection.
+    pub enabled: bool,
+    /// Name; default `ecsbeat`.
+    pub name: String,
+    /// Index pattern; default follows the output's `index`.
+    pub pattern: String,
+    /// Make indices data streams (`setup.template.data_stream`, default false).
+    pub data_stream: bool,
+    /// Priority of the composable template.
+    pub priority: u32,
+    /// Replace a template of that name.
+    pub overwrite: bool,
+    /// Merged into `settings.index`.
+    pub settings: BTreeMap<String, Value>,
+}
 
 /// Reads the section; the pattern follows the index unless it is given.
 pub(super) fn read(section: &Section<'_>, outputs: &Outputs) -> Template {

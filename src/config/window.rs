@@ -2,8 +2,47 @@
 
 use std::time::Duration;
 
+use super::duration;
 use super::section::Section;
-use super::{TimeFormat, WindowSpec, duration};
+
+/// A command that asks for spans of time, without gap and overlap, from its checkpoint on.
+#[derive(Debug, Clone)]
+pub struct WindowSpec {
+    /// Window borders are multiples of it (UTC).
+    pub step: Duration,
+    /// The longest window asked for at once; at least `step`. Equal to `step` where the answer has one row for
+    /// the whole window, so that all rows cover spans of one length.
+    pub max_span: Duration,
+    /// How far behind the clock a window must end, so that the answer is complete.
+    pub lag: Duration,
+    /// How far before the window's start the question reaches, for rows that appear late; rows already
+    /// delivered are recognised by their id.
+    pub overlap: Duration,
+    /// How times are written.
+    pub format: TimeFormat,
+    /// Name of the query parameter of the start (inclusive).
+    pub start_param: String,
+    /// Name of the query parameter of the end (exclusive, or of the same granule).
+    pub end_param: String,
+    /// A field of each record that says up to when the source's data is complete (billing's `uptodate_till`): a
+    /// window that ends later is asked again instead of being delivered unfinished.
+    pub complete_field: Option<String>,
+}
+
+/// How times are written into the query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeFormat {
+    /// `2026-03-02T10:41`, UTC.
+    Minute,
+    /// `2026-03-02T10:41:00`, UTC.
+    Second,
+    /// `2026-03-02T10:41:00Z`.
+    Rfc3339,
+    /// Seconds since 1970.
+    EpochSeconds,
+    /// Milliseconds since 1970.
+    EpochMillis,
+}
 
 const FORMATS: [(&str, TimeFormat); 5] = [
     ("minute", TimeFormat::Minute),

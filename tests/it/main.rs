@@ -14,6 +14,8 @@
 
 /// `ecsbeat.yml`: the sample, the 2017 file, what is refused and how it is told.
 mod config;
+/// The section `ha`: what it takes, what it refuses, and by what replicas know that they were configured alike.
+mod config_ha;
 /// Odd answers of a simulated ECS, and what the collector makes of them.
 mod data_faults;
 /// What ECS does wrong: accounts, answers, connections, topology, load, secrets.
