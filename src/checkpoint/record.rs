@@ -95,7 +95,9 @@ mod tests {
     use super::*;
 
     fn checkpoint(ids: usize) -> Checkpoint {
-        let at = |n: usize| Timestamp::from_microsecond(1_700_000_000_123_456 + n as i64).unwrap();
+        let at = |n: usize| {
+            Timestamp::from_microsecond(1_700_000_000_123_456 + i64::try_from(n).unwrap()).unwrap()
+        };
         Checkpoint {
             tick: None,
             until: Some("2026-03-02T10:41:00Z".parse().unwrap()),

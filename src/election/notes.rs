@@ -149,9 +149,10 @@ impl Notes {
         }
         if leadership.barred != self.barred {
             self.barred = leadership.barred;
-            match self.barred {
-                Some(reason) => tracing::warn!(reason, "this instance may not lead"),
-                None => tracing::info!("this instance may lead"),
+            if let Some(reason) = self.barred {
+                tracing::warn!(reason, "this instance may not lead");
+            } else {
+                tracing::info!("this instance may lead");
             }
         }
         if leadership.paused != self.paused {

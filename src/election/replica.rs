@@ -215,7 +215,7 @@ impl<D: Dcs> Replica<D> {
             self.show();
             if let Some(end) = self.carry_out(effects) {
                 self.memory.settle().await;
-                return end.map_or(Ok(()), Err);
+                return end;
             }
             let wait = self.machine.wake_at().saturating_sub(self.clock.since_boot());
             let wait = wait.clamp(SHORTEST_SLEEP, LONGEST_SLEEP);
@@ -227,14 +227,14 @@ impl<D: Dcs> Replica<D> {
                     sent: answer.sent,
                     result: answer.result,
                 },
-                hint = hinted.recv(), if watched => match hint {
-                    Some(hint) => Input::Hint(hint),
-                    None => { watched = false; Input::Time }
-                },
-                slip = self.orders.recv(), if ordered => match slip {
-                    Some(slip) => self.take_order(slip),
-                    None => { ordered = false; Input::Time }
-                },
+                hint = hinted.recv(), if watched => {
+                    watched = hint.is_some();
+                    hint.map_or(Input::Time, Input::Hint)
+                }
+                slip = self.orders.recv(), if ordered => {
+                    ordered = slip.is_some();
+                    slip.map_or(Input::Time, |slip| self.take_order(slip))
+                }
                 () = tokio::time::sleep(wait) => Input::Time,
             };
         }
@@ -258,7 +258,7 @@ impl<D: Dcs> Replica<D> {
     }
 
     /// Does what the machine has decided; `Some` = the loop ends.
-    fn carry_out(&mut self, effects: Vec<Effect>) -> Option<Option<Fatal>> {
+    fn carry_out(&mut self, effects: Vec<Effect>) -> Option<Result<(), Fatal>> {
         let mut end = None;
         for effect in effects {
             match effect {
@@ -297,7 +297,7 @@ impl<D: Dcs> Replica<D> {
                     }
                 }
                 Effect::Note(note) => self.notes.tell(&note),
-                Effect::Halt(fatal) => end = Some(fatal),
+                Effect::Halt(fatal) => end = Some(fatal.map_or(Ok(()), Err)),
             }
         }
         end
@@ -337,7 +337,8 @@ impl<D: Dcs> Replica<D> {
 struct Memory {
     leases: Option<mpsc::UnboundedSender<Option<LeaseId>>>,
     writer: JoinSet<()>,
-    last: Option<Option<LeaseId>>,
+    /// What was written last; 0 = that there is none, `None` = nothing yet.
+    last: Option<LeaseId>,
 }
 
 impl Memory {
@@ -362,10 +363,11 @@ impl Memory {
     }
 
     fn remember(&mut self, lease: Option<LeaseId>) {
-        if self.last != Some(lease)
+        let value = lease.unwrap_or_default();
+        if self.last != Some(value)
             && let Some(leases) = &self.leases
         {
-            self.last = Some(lease);
+            self.last = Some(value);
             let _ = leases.send(lease);
         }
     }
