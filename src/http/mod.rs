@@ -44,6 +44,8 @@ mod server;
 mod stats;
 mod stream;
 #[cfg(test)]
+mod table_tests;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

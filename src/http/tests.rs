@@ -64,7 +64,7 @@ pub(super) fn endpoints() -> Endpoints {
     }
 }
 
-fn leader(name: &str) -> Leader {
+pub(super) fn leader(name: &str) -> Leader {
     Leader {
         name: name.into(),
         address: format!("http://{name}:5066").into(),
