@@ -29,6 +29,7 @@ lint: build-tools ## Format, lints and documentation, warnings denied
 bench: build-tools ## Measurements; figures are ratios within one run
 	$(CARGO) bench --bench decode
 	$(CARGO) bench --bench cycle
+	$(CARGO) bench --bench http
 	$(CARGO) bench --bench memory
 
 tools: ## Install what a build and the tests need (Debian; root or sudo)

@@ -1,4 +1,4 @@
-//! What the process is doing, for those who ask: the HTTP endpoints and, later, other replicas.
+//! What the process is doing, for those who ask: the HTTP endpoints and the other replicas.
 //!
 //! Owns [`Status`]: snapshots that the engines replace and readers load. Neither side ever waits for the
 //! other, so that an answer comes while everything else hangs. Nothing here decides anything.
@@ -46,6 +46,22 @@ impl State {
             Self::Single => "single",
             Self::Stopped => "stopped",
         }
+    }
+
+    /// What is left of it at this moment: a leader whose tenure is over is none, even if its engine has not noticed
+    /// yet. `remaining` is that of [`Leadership::remaining`].
+    #[must_use]
+    pub fn held(self, remaining: Option<Duration>) -> Self {
+        if self == Self::Leader && remaining.is_none_or(|left| left.is_zero()) {
+            Self::Lost
+        } else {
+            self
+        }
+    }
+
+    /// Whether an instance in this state works, and not only winds up its work.
+    pub fn leads(self) -> bool {
+        matches!(self, Self::Leader | Self::Single)
     }
 }
 
@@ -121,6 +137,22 @@ pub struct Leadership {
     pub config_mismatch: bool,
 }
 
+impl Leadership {
+    /// What is left of this instance's own tenure; zero = it is over, `None` = it has none.
+    pub fn remaining(&self, since_boot: Duration) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_sub(since_boot))
+    }
+
+    /// Who leads, as far as `instance` knows at this moment. An instance leads only while its tenure lasts: what etcd
+    /// said about itself before counts no longer.
+    pub fn leader_at(&self, instance: &str, since_boot: Duration) -> Option<&Leader> {
+        let live = || self.remaining(since_boot).is_some_and(|left| !left.is_zero());
+        self.leader
+            .as_ref()
+            .filter(|leader| &*leader.name != instance || live())
+    }
+}
+
 /// The instance that holds the lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leader {
@@ -148,6 +180,7 @@ pub struct Cluster {
 /// The snapshots.
 #[derive(Debug)]
 pub struct Status {
+    started: Timestamp,
     state: ArcSwap<(State, Timestamp)>,
     leadership: ArcSwap<Leadership>,
     cluster: ArcSwap<Cluster>,
@@ -159,12 +192,18 @@ impl Status {
     /// A process that starts at `now`.
     pub fn new(now: Timestamp) -> Self {
         Self {
+            started: now,
             state: ArcSwap::from_pointee((State::Starting, now)),
             leadership: ArcSwap::default(),
             cluster: ArcSwap::default(),
             units: ArcSwap::default(),
             outputs: ArcSwap::default(),
         }
+    }
+
+    /// When the process started.
+    pub fn started(&self) -> Timestamp {
+        self.started
     }
 
     /// The state and since when.
@@ -217,6 +256,25 @@ impl Status {
             .collect()
     }
 
+    /// How far the windowed command that is furthest behind is behind `now`; `None` = none has delivered yet.
+    pub fn checkpoint_lag(&self, now: Timestamp) -> Option<Duration> {
+        let units = self.units.load();
+        let oldest = units.values().filter_map(|slot| slot.load().checkpoint).min()?;
+        // A checkpoint ahead of the clock is no lag.
+        Some(Duration::try_from(now.duration_since(oldest)).unwrap_or_default())
+    }
+
+    /// A tenure is over: what its units did last would only mislead. Units that have not ended yet keep their slots,
+    /// which nobody sees any more.
+    pub fn forget_units(&self) {
+        self.units.store(Arc::default());
+    }
+
+    /// A tenure is over: how its outputs fared last says nothing about now. As [`Status::forget_units`].
+    pub fn forget_outputs(&self) {
+        self.outputs.store(Arc::default());
+    }
+
     /// The slot of an output, made on first use.
     pub fn output(&self, name: &'static str) -> Arc<ArcSwap<OutputStatus>> {
         let slot = Arc::new(ArcSwap::default());
@@ -256,5 +314,83 @@ mod tests {
         }));
         assert_eq!(status.unit(&key).load().events, 3);
         assert_eq!(status.units().len(), 1);
+    }
+
+    fn key(command: &str) -> UnitKey {
+        UnitKey {
+            customer: "EMC".into(),
+            vdc: "VDC1".into(),
+            command: command.into(),
+        }
+    }
+
+    #[test]
+    fn a_worker_of_a_former_tenure_does_not_show_in_the_next() {
+        let status = Status::new(Timestamp::UNIX_EPOCH);
+        let (unit, output) = (status.unit(&key("nodes")), status.output("file"));
+        status.forget_units();
+        status.forget_outputs();
+        assert!(status.units().is_empty() && status.outputs().is_empty());
+        // Its last words, after the end.
+        unit.store(Arc::new(UnitStatus {
+            events: 9,
+            ..UnitStatus::default()
+        }));
+        output.store(Arc::new(OutputStatus {
+            up: Some(false),
+            ..OutputStatus::default()
+        }));
+        assert_eq!(status.unit(&key("nodes")).load().events, 0);
+        assert_eq!(status.output("file").load().up, None);
+    }
+
+    #[test]
+    fn the_lag_is_that_of_the_oldest_checkpoint() {
+        let at = |second| Timestamp::UNIX_EPOCH + Duration::from_secs(second);
+        let status = Status::new(at(0));
+        assert_eq!(status.checkpoint_lag(at(100)), None);
+        for (command, checkpoint) in [
+            ("alert", Some(at(70))),
+            ("nodes", None),
+            ("auditevent", Some(at(40))),
+        ] {
+            status.unit(&key(command)).store(Arc::new(UnitStatus {
+                checkpoint,
+                ..UnitStatus::default()
+            }));
+        }
+        assert_eq!(status.checkpoint_lag(at(100)), Some(Duration::from_secs(60)));
+        assert_eq!(status.checkpoint_lag(at(10)), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn an_instance_leads_until_its_deadline_and_another_until_it_is_told() {
+        let of = |name: &str, deadline| Leadership {
+            leader: Some(Leader {
+                name: name.into(),
+                address: "http://x:5066".into(),
+                since: Timestamp::UNIX_EPOCH,
+            }),
+            deadline,
+            ..Leadership::default()
+        };
+        let deadline = Some(Duration::from_secs(10));
+        for (leadership, second, want) in [
+            (of("node-a", deadline), 9, true),
+            (of("node-a", deadline), 10, false),
+            (of("node-a", None), 0, false),
+            (of("node-b", None), 99, true),
+            (Leadership::default(), 0, false),
+        ] {
+            let leader = leadership.leader_at("node-a", Duration::from_secs(second));
+            assert_eq!(leader.is_some(), want, "{leadership:?}");
+        }
+        let second = Duration::from_secs(1);
+        assert_eq!(State::Leader.held(Some(second)), State::Leader);
+        for left in [Some(Duration::ZERO), None] {
+            assert_eq!(State::Leader.held(left), State::Lost);
+            assert_eq!(State::Single.held(left), State::Single);
+            assert_eq!(State::Draining.held(left), State::Draining);
+        }
     }
 }

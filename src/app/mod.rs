@@ -314,6 +314,8 @@ impl App {
             ttl: LIVENESS,
             clock: self.clock.clone(),
             token: self.config.http.token.clone(),
+            desk: None,
+            patience: Duration::ZERO,
             batch_size: self.config.queue.flush_min_events,
             clients: self.config.outputs.len(),
         };

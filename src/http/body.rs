@@ -17,31 +17,35 @@ use serde_json::{Map, Value, json};
 use super::Endpoints;
 use super::query::Query;
 use super::rules::Facts;
-use crate::clock;
-use crate::status::{Leadership, State, Status};
+use crate::status::{Leadership, Status};
+
+/// The role of the one that leads.
+pub(super) const LEADER: &str = "leader";
+/// The role of all others.
+pub(super) const REPLICA: &str = "replica";
 
 /// One consistent view, taken when the answer is made.
 pub(super) struct Snapshot<'a> {
     endpoints: &'a Endpoints,
     pub(super) facts: Facts,
     pub(super) now: Timestamp,
-    since: Timestamp,
-    leadership: Arc<Leadership>,
+    /// The same moment as time since boot, in which deadlines are kept.
+    pub(super) since_boot: Duration,
+    pub(super) leadership: Arc<Leadership>,
 }
 
 impl<'a> Snapshot<'a> {
     pub(super) fn take(endpoints: &'a Endpoints) -> Self {
         // State before leadership: the engine tells the deadline first and enters `leader` then, so that whoever
         // sees the state sees a deadline at least as new. The deadline itself is held against the clock.
-        let (told, since) = endpoints.status.state();
+        let (told, _) = endpoints.status.state();
         let leadership = endpoints.status.leadership();
+        let since_boot = endpoints.clock.since_boot();
         let ha_enabled = endpoints.identity.cluster.is_some();
         let facts = Facts {
             told,
             ha_enabled,
-            lease_remaining: leadership
-                .deadline
-                .map(|deadline| deadline.saturating_sub(clock::since_boot())),
+            lease_remaining: leadership.remaining(since_boot),
             dcs_reachable: leadership.dcs_reachable,
             barred: leadership.barred,
             paused: leadership.paused,
@@ -54,7 +58,7 @@ impl<'a> Snapshot<'a> {
             endpoints,
             facts,
             now: endpoints.clock.now(),
-            since,
+            since_boot,
             leadership,
         }
     }
@@ -62,21 +66,8 @@ impl<'a> Snapshot<'a> {
     /// The fields of every health answer.
     pub(super) fn common(&self, reasons: &[&'static str]) -> Map<String, Value> {
         let identity = &self.endpoints.identity;
-        let state = self.facts.state();
         let leads = self.facts.leads();
-        let leader = self.leader(state);
-        let drains_as_leader = state == State::Draining
-            && (!self.facts.ha_enabled
-                || self
-                    .leadership
-                    .leader
-                    .as_ref()
-                    .is_some_and(|leader| leader.name == identity.instance));
-        let role = if leads || drains_as_leader {
-            "leader"
-        } else {
-            "replica"
-        };
+        let role = if self.facts.works() { LEADER } else { REPLICA };
         let dcs = self.facts.ha_enabled.then(|| {
             json!({
                 "reachable": self.facts.dcs_reachable,
@@ -89,12 +80,12 @@ impl<'a> Snapshot<'a> {
         };
         put("instance", json!(&*identity.instance));
         put("cluster", json!(identity.cluster.as_deref()));
-        put("state", json!(state.as_str()));
+        put("state", json!(self.facts.state().as_str()));
         put("role", json!(role));
         put("is_self", json!(leads));
         put("ha_enabled", json!(self.facts.ha_enabled));
         put("term", json!(self.leadership.term));
-        put("leader", leader);
+        put("leader", self.leader());
         put(
             "lease_remaining_ms",
             json!(self.facts.lease_remaining.map(millis)),
@@ -108,18 +99,20 @@ impl<'a> Snapshot<'a> {
     }
 
     /// The known leader and its address; a single node is its own.
-    fn leader(&self, state: State) -> Value {
+    pub(super) fn leader(&self) -> Value {
         let identity = &self.endpoints.identity;
-        match &self.leadership.leader {
+        if !self.facts.ha_enabled && self.facts.works() {
+            return json!({
+                "name": &*identity.instance,
+                "address": &*identity.address,
+                "since": self.endpoints.status.started().to_string(),
+            });
+        }
+        match self.leadership.leader_at(&identity.instance, self.since_boot) {
             Some(leader) => json!({
                 "name": &*leader.name,
                 "address": &*leader.address,
                 "since": leader.since.to_string(),
-            }),
-            None if state == State::Single => json!({
-                "name": &*identity.instance,
-                "address": &*identity.address,
-                "since": self.since.to_string(),
             }),
             None => Value::Null,
         }

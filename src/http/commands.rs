@@ -1,6 +1,6 @@
-//! `/commands`: how each command of each VDC fares.
+//! `/commands`: how each command of each VDC fares on this instance.
 //!
-//! Errors are shown as the engines stored them; what is secret never gets into a status.
+//! A replica polls nothing, so its list is empty; what it did while it led says nothing about now. Errors are shown as the engines stored them; what is secret never gets into a status.
 
 use axum::extract::State as Shared;
 use axum::http::StatusCode;
@@ -8,20 +8,26 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Shared as Endpoints;
-use super::body::{Reply, Snapshot, millis};
+use super::body::{LEADER, REPLICA, Reply, Snapshot, millis};
 use super::query::Query;
 use crate::status::{UnitKey, UnitStatus};
 
 pub(super) async fn commands(Shared(endpoints): Shared<Endpoints>, query: Query) -> Reply {
     let snapshot = Snapshot::take(&endpoints);
-    let commands: Vec<_> = endpoints
-        .status
-        .units()
+    let works = snapshot.facts.works();
+    let units = if works {
+        endpoints.status.units()
+    } else {
+        Vec::new()
+    };
+    let commands: Vec<_> = units
         .iter()
         .map(|(key, unit)| describe(key, unit, snapshot.now))
         .collect();
     let body = json!({
         "instance": &*endpoints.identity.instance,
+        "role": if works { LEADER } else { REPLICA },
+        "leader": snapshot.leader(),
         "state": snapshot.facts.state().as_str(),
         "commands": commands,
     });

@@ -13,20 +13,29 @@
 //! | `/health` | it is fit for its role; else 503. `?strict=true`, `?standbycode=`, `?activecode=`, `?standbyok=` |
 //! | `/liveness` | the main loop's heartbeat is younger than `ha.ttl` (leader) or twice that; else 503 |
 //! | `/readiness` | it leads, runs single, or may lead; else 503 |
+//! | `/cluster` | always: the replicas, who leads, what is pending; with the age of that view |
+//! | `/history` | always: the last terms |
 //! | `/commands` | always: each command of each VDC |
 //! | `/metrics` | always: Prometheus text |
 //! | `/`, `/stats`, `/state` | always: the JSON of Beats, indented with `?pretty` |
 //!
 //! `POST /switchover`, `/pause`, `/resume`, `/step-down` need `http.auth.token`: 403 where none is configured, 401
-//! where it is wrong, 501 on a single node. Any other path is 404, any other method 405, both in JSON.
+//! where it is wrong, 501 on a single node; they alone wait, for what comes of the order. Any other path is 404, any
+//! other method 405, both in JSON.
 
 mod body;
+mod cluster;
+#[cfg(test)]
+mod cluster_tests;
 mod commands;
 mod health;
 mod leader;
 mod liveness;
 mod metrics;
 mod operate;
+#[cfg(test)]
+mod operate_tests;
+mod order;
 pub mod probe;
 mod query;
 mod readiness;
@@ -34,6 +43,8 @@ mod rules;
 mod server;
 mod stats;
 mod stream;
+#[cfg(test)]
+mod table_tests;
 #[cfg(test)]
 mod tests;
 
@@ -51,11 +62,13 @@ use axum::routing::{MethodFilter, MethodRouter, on, post};
 
 use crate::clock::Clock;
 use crate::config::Secret;
+use crate::election::order::Desk;
 use crate::heartbeat::Heartbeat;
 use crate::status::Status;
 use crate::telemetry::identity::Identity;
 use crate::telemetry::tree::Source;
 
+use order::Kind;
 pub use server::{BindError, Bound, ServeError, ServerHandle, bind};
 
 /// Largest request body, bytes.
@@ -78,6 +91,10 @@ pub struct Endpoints {
     pub clock: Clock,
     /// `http.auth.token`
     pub token: Option<Secret>,
+    /// Where orders are handed in; `None` = a single node, which takes none.
+    pub desk: Option<Desk>,
+    /// How long an order may take. A switchover needs time for the drain, and for the other to win.
+    pub patience: Duration,
     /// `bulk_max_size` of the output.
     pub batch_size: usize,
     /// Connections to the output.
@@ -96,15 +113,17 @@ fn router(endpoints: Shared) -> Router {
         .route("/health", read(health::health))
         .route("/liveness", read(liveness::liveness))
         .route("/readiness", read(readiness::readiness))
+        .route("/cluster", read(cluster::cluster))
+        .route("/history", read(cluster::history))
         .route("/commands", read(commands::commands))
         .route("/metrics", read(metrics::metrics))
         .route("/", read(stats::root))
         .route("/stats", read(stats::stats))
         .route("/state", read(stats::state))
-        .route("/switchover", post(operate::operate))
-        .route("/pause", post(operate::operate))
-        .route("/resume", post(operate::operate))
-        .route("/step-down", post(operate::operate))
+        .route("/switchover", operate(Kind::Switchover))
+        .route("/pause", operate(Kind::Pause))
+        .route("/resume", operate(Kind::Resume))
+        .route("/step-down", operate(Kind::StepDown))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(MAX_BODY))
@@ -119,6 +138,11 @@ where
     T: 'static,
 {
     on(MethodFilter::GET.or(MethodFilter::OPTIONS), handler)
+}
+
+/// POST of an order.
+fn operate(kind: Kind) -> MethodRouter<Shared> {
+    post(move |asked| operate::operate(kind, asked))
 }
 
 /// A check that takes no wishes.

@@ -1,42 +1,74 @@
 //! `POST /switchover`, `/pause`, `/resume`, `/step-down`: what changes something.
 //!
-//! Owns the check of the token. Without a token in the configuration nobody may change anything. The comparison
-//! takes the same time wherever the texts differ.
+//! Owns the check of the token, and the wait for what comes of an order. Without a token in the configuration nobody
+//! may change anything. The comparison takes the same time wherever the texts differ, and comes before the body is
+//! read. An order that was handed in is carried out whether or not its sender still waits.
 
 use axum::body::Bytes;
-use axum::extract::State as Shared;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, Request};
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use ring::digest::{SHA256, digest};
 use subtle::ConstantTimeEq;
 
-use super::Shared as Endpoints;
+use super::Shared;
 use super::body::Reply;
+use super::order::{self, Kind};
+use super::stream::Deadline;
 use crate::config::Secret;
 
-pub(super) async fn operate(
-    Shared(endpoints): Shared<Endpoints>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
-    let Some(token) = &endpoints.token else {
-        let message = "http.auth.token is not configured: nothing can be changed through this address";
-        return Reply::error(StatusCode::FORBIDDEN, message).into_response();
+/// A request by somebody who may give orders, whole.
+pub(super) struct Asked {
+    endpoints: Shared,
+    body: Bytes,
+    /// Of the answer; `None` where no connection is waiting for it.
+    deadline: Option<Deadline>,
+}
+
+impl FromRequest<Shared> for Asked {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, endpoints: &Shared) -> Result<Self, Response> {
+        let Some(token) = &endpoints.token else {
+            let message = "http.auth.token is not configured: nothing can be changed through this address";
+            return Err(Reply::error(StatusCode::FORBIDDEN, message).into_response());
+        };
+        if !authorised(token, request.headers()) {
+            let message = "the token is missing or wrong; send it as 'Authorization: Bearer …'";
+            let mut response = Reply::error(StatusCode::UNAUTHORIZED, message).into_response();
+            let challenge = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+            return Err(response);
+        }
+        let deadline = request.extensions().get::<Deadline>().cloned();
+        let body = Bytes::from_request(request, endpoints)
+            .await
+            .map_err(|rejection| {
+                Reply::error(rejection.status(), "the body cannot be read or is too large").into_response()
+            })?;
+        Ok(Self {
+            endpoints: Shared::clone(endpoints),
+            body,
+            deadline,
+        })
+    }
+}
+
+pub(super) async fn operate(kind: Kind, asked: Asked) -> Reply {
+    let endpoints = &asked.endpoints;
+    let Some(desk) = &endpoints.desk else {
+        let message = "this instance runs single: there is no other to lead";
+        return Reply::error(StatusCode::NOT_IMPLEMENTED, message);
     };
-    if !authorised(token, &headers) {
-        let message = "the token is missing or wrong; send it as 'Authorization: Bearer …'";
-        let mut response = Reply::error(StatusCode::UNAUTHORIZED, message).into_response();
-        let challenge = HeaderValue::from_static("Bearer");
-        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-        return response;
+    let order = match order::read(kind, &asked.body) {
+        Ok(order) => order,
+        Err(message) => return Reply::error(StatusCode::BAD_REQUEST, &message),
+    };
+    if let Some(deadline) = &asked.deadline {
+        deadline.extend(endpoints.patience);
     }
-    if let Err(rejection) = body {
-        return Reply::error(rejection.status(), "the body cannot be read or is too large").into_response();
-    }
-    let message = "this instance runs single: there is no other to lead";
-    Reply::error(StatusCode::NOT_IMPLEMENTED, message).into_response()
+    order::reply(&desk.order(order, endpoints.patience).await)
 }
 
 fn authorised(token: &Secret, headers: &HeaderMap) -> bool {

@@ -129,7 +129,7 @@ fn status(answer: &str) -> Option<u16> {
     version.starts_with("HTTP/1.").then_some(code)
 }
 
-/// The state and the reasons in one of our answers; empty for those of others.
+/// The state, the reasons and who leads instead, in one of our answers; empty for those of others.
 fn words(answer: &str) -> String {
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
     let body: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
@@ -140,11 +140,16 @@ fn words(answer: &str) -> String {
         .flatten()
         .filter_map(serde_json::Value::as_str)
         .collect();
-    if reasons.is_empty() {
-        state.to_owned()
+    let why = if reasons.is_empty() {
+        String::new()
     } else {
-        format!("{state} ({})", reasons.join(", "))
-    }
+        format!(" ({})", reasons.join(", "))
+    };
+    let who = match (body["is_self"].as_bool(), body["leader"]["name"].as_str()) {
+        (Some(false), Some(name)) => format!(", {name} leads"),
+        _ => String::new(),
+    };
+    format!("{state}{why}{who}")
 }
 
 #[cfg(test)]
@@ -154,7 +159,7 @@ mod tests {
     use tokio::net::TcpListener;
     use tokio_util::sync::CancellationToken;
 
-    use super::super::tests::{endpoints, http_config};
+    use super::super::tests::{endpoints, http_config, replica};
     use super::*;
     use crate::status::State;
 
@@ -195,6 +200,79 @@ mod tests {
             !gone.healthy && gone.line.to_lowercase().contains("refused"),
             "{gone:?}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_standby_is_healthy_and_does_not_lead_and_the_leader_does() {
+        for (state, leader, path, healthy, said) in [
+            (
+                State::Standby,
+                false,
+                "/health",
+                true,
+                "200 standby, node-b leads",
+            ),
+            (
+                State::Standby,
+                true,
+                "/leader",
+                false,
+                "503 standby (not_leader), node-b leads",
+            ),
+            (State::Leader, false, "/health", true, "200 leader"),
+            (State::Leader, true, "/leader", true, "200 leader"),
+            (
+                State::Draining,
+                false,
+                "/health",
+                true,
+                "200 draining, node-a leads",
+            ),
+            (
+                State::Draining,
+                true,
+                "/leader",
+                false,
+                "503 draining (draining), node-a leads",
+            ),
+            (
+                State::Lost,
+                false,
+                "/health",
+                false,
+                "503 lost (lost), node-b leads",
+            ),
+            // Codes by wish are for load balancers; here only 200 is well.
+            (
+                State::Standby,
+                false,
+                "/health?standbycode=429",
+                false,
+                "429 standby, node-b leads",
+            ),
+        ] {
+            let bound = super::super::bind(&http_config()).unwrap();
+            let url = format!("http://{}", bound.local_addr());
+            let server = bound
+                .serve(Arc::new(replica(state)), CancellationToken::new())
+                .unwrap();
+            // A path of its own is asked as it is.
+            let asked = if path.contains('?') {
+                format!("{url}{path}")
+            } else {
+                url.clone()
+            };
+            let probed = probe(Some(&asked), leader).await;
+            let shown = path.split('?').next().unwrap();
+            assert_eq!(
+                probed,
+                Probed {
+                    healthy,
+                    line: format!("{url}{shown}: {said}"),
+                }
+            );
+            server.stop().await.unwrap();
+        }
     }
 
     #[tokio::test]

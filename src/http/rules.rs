@@ -59,21 +59,19 @@ pub(super) struct Verdict {
 impl Facts {
     /// The state at this moment: a leader whose tenure is over is none, even if its engine has not noticed yet.
     pub(super) fn state(&self) -> State {
-        if self.told == State::Leader && self.lease_remaining.is_none_or(|left| left.is_zero()) {
-            State::Lost
-        } else {
-            self.told
-        }
+        self.told.held(self.lease_remaining)
     }
 
     /// Whether this instance holds a live tenure, or needs none.
     pub(super) fn leads(&self) -> bool {
-        matches!(self.state(), State::Leader | State::Single)
+        self.state().leads()
     }
 
-    /// Whether it is in use and its output and ECS therefore matter.
-    fn works(&self) -> bool {
-        self.leads() || self.state() == State::Draining
+    /// Whether it works, or ends its work within a tenure that is still its own; its output and ECS matter then. A
+    /// standby that is stopped drains too, and has nothing to end.
+    pub(super) fn works(&self) -> bool {
+        let holds = || !self.ha_enabled || self.lease_remaining.is_some_and(|left| !left.is_zero());
+        self.leads() || self.state() == State::Draining && holds()
     }
 
     fn waits(&self) -> bool {
@@ -114,7 +112,7 @@ pub(super) fn judge(check: Check, strict: bool, facts: &Facts) -> Verdict {
         Check::Standby => may_take_over,
         Check::Readiness => facts.leads() || may_take_over,
         Check::Health => {
-            let fit = facts.works() || facts.waits() && facts.dcs_reachable;
+            let fit = facts.leads() || state == State::Draining || facts.waits() && facts.dcs_reachable;
             fit && !(strict && facts.works() && (facts.output_down || facts.ecs_down))
         }
         // A restart of a paused cluster's leader would leave it without one.
@@ -166,7 +164,7 @@ mod tests {
         Facts {
             told: state,
             ha_enabled: state != State::Single,
-            lease_remaining: (state == State::Leader).then_some(TTL),
+            lease_remaining: matches!(state, State::Leader | State::Draining).then_some(TTL),
             dcs_reachable: true,
             barred: None,
             paused: false,
@@ -296,14 +294,18 @@ mod tests {
                 let strict = judge(Check::Health, true, &facts);
                 assert_eq!((strict.ok, strict.reasons), (false, vec![word]), "{state:?}");
             }
-            // Its last words on the output are of no interest while it waits.
-            let facts = Facts {
-                output_down,
-                ecs_down,
-                ..well(State::Standby)
-            };
-            let strict = judge(Check::Health, true, &facts);
-            assert_eq!((strict.ok, strict.reasons), (true, vec![]));
+            // Its last words on the output are of no interest while it waits, or is stopped meanwhile.
+            for (state, lease_remaining) in [(State::Standby, None), (State::Draining, Some(Duration::ZERO))]
+            {
+                let facts = Facts {
+                    lease_remaining,
+                    output_down,
+                    ecs_down,
+                    ..well(state)
+                };
+                let strict = judge(Check::Health, true, &facts);
+                assert_eq!((strict.ok, strict.reasons), (true, vec![]));
+            }
         }
     }
 

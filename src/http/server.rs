@@ -40,7 +40,7 @@ const MAX_CONNECTIONS: usize = 256;
 const MAX_HEADERS: usize = 64;
 /// Bytes of a request's head.
 const MAX_HEAD: usize = 16 * 1024;
-/// From the end of a request's head to the last byte of its answer.
+/// From the end of a request's head to the last byte of its answer; an order's answer gets what it may take on top.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
 /// How long connections may go on after the stop.
 const GRACE: Duration = Duration::from_secs(1);
@@ -313,11 +313,14 @@ where
     let deadline = Deadline::after(limits.head_time + limits.request_time);
     let stream = TokioIo::new(Guarded::new(stream, deadline.clone()));
     let router = TowerToHyperService::new(router);
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
         deadline.renew(limits.request_time);
+        // A handler that waits for others asks for more time here.
+        request.extensions_mut().insert(deadline.clone());
         let answer = router.call(request);
+        let deadline = deadline.clone();
         async move {
-            let answer: Response = if let Ok(answer) = timeout(limits.request_time, answer).await {
+            let answer: Response = if let Some(answer) = deadline.bound(answer).await {
                 answer?
             } else {
                 let message = "the request took too long to arrive";

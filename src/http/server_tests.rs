@@ -6,15 +6,19 @@ use std::time::{Duration, Instant};
 
 use super::super::tests::{endpoints, http_config};
 use super::*;
+use crate::election::order::{Desk, Done, Order};
 use crate::status::State;
 
 /// A server on a free port, with a short time for a request's head.
 fn start(limits: impl FnOnce(&mut Limits)) -> (SocketAddr, ServerHandle) {
+    serve(endpoints(), limits)
+}
+
+fn serve(endpoints: Endpoints, limits: impl FnOnce(&mut Limits)) -> (SocketAddr, ServerHandle) {
     let mut config = http_config();
     config.timeout = Duration::from_millis(300);
     let mut bound = bind(&config).unwrap();
     limits(&mut bound.limits);
-    let endpoints = endpoints();
     endpoints.status.enter(State::Single, jiff::Timestamp::now());
     let address = bound.local_addr();
     let handle = bound
@@ -128,9 +132,55 @@ fn a_body_that_drips_in_is_cut_off() {
     let (address, _handle) = start(|limits| limits.request_time = Duration::from_millis(200));
     let answer = ask(
         address,
-        "POST /pause HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf",
+        "POST /pause HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t0ken\r\nContent-Length: 10\r\n\r\nhalf",
     );
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+}
+
+#[test]
+fn the_body_of_one_who_may_give_no_orders_is_not_waited_for() {
+    let (address, _handle) = start(|limits| limits.request_time = Duration::from_secs(60));
+    let answer = ask(
+        address,
+        "POST /pause HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf",
+    );
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+}
+
+#[test]
+fn an_order_may_take_longer_than_other_requests_and_others_are_answered_meanwhile() {
+    let (desk, mut orders) = Desk::new();
+    let mut endpoints = endpoints();
+    endpoints.desk = Some(desk);
+    endpoints.patience = Duration::from_secs(30);
+    let (address, _handle) = serve(endpoints, |limits| {
+        limits.head_time = Duration::from_millis(100);
+        limits.request_time = Duration::from_millis(100);
+    });
+    let mut operator = connect(address);
+    operator
+        .write_all(
+            b"POST /switchover HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t0ken\r\nConnection: close\r\n\
+              Content-Length: 19\r\n\r\n{\"leader\":\"node-a\"}",
+        )
+        .unwrap();
+    let (order, slip) = orders.blocking_recv().unwrap();
+    assert!(matches!(order, Order::Switchover { leader, .. } if leader == "node-a"));
+    let begin = Instant::now();
+    let mut answered = 0;
+    while begin.elapsed() < Duration::from_millis(500) {
+        let answer = ask(
+            address,
+            "HEAD /liveness HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        );
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        answered += 1;
+    }
+    assert!(answered > 0);
+    slip.send(Ok(Done::Paused)).unwrap();
+    let answer = read_all(&mut operator);
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.ends_with("{\"status\":\"paused\"}"), "{answer}");
 }
 
 #[test]

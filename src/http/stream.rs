@@ -1,8 +1,8 @@
 //! A connection that nobody can hold open for ever.
 //!
-//! Owns [`Guarded`]: the stream between the socket and the HTTP library. Time for a request's head is the
-//! library's business; this adds an end to writing the answer, so that a client which asks and never reads gives
-//! its place back. Reading passes through.
+//! Owns [`Guarded`], the stream between the socket and the HTTP library, and the [`Deadline`] of the current answer.
+//! Time for a request's head is the library's business; this adds an end to making the answer and to writing it, so
+//! that a client which asks and never reads gives its place back. Reading passes through.
 
 use std::io;
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Sleep, timeout_at};
 
 /// Until when the current answer must be out. Shared by the connection and its requests.
 #[derive(Debug, Clone)]
@@ -27,6 +27,25 @@ impl Deadline {
     /// A new request has begun.
     pub(super) fn renew(&self, budget: Duration) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + budget;
+    }
+
+    /// The request has arrived and its answer depends on others, who may take this long.
+    pub(super) fn extend(&self, patience: Duration) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) += patience;
+    }
+
+    /// The answer, unless the deadline passes before it, wherever it was moved to meanwhile.
+    pub(super) async fn bound<F: Future>(&self, answer: F) -> Option<F::Output> {
+        tokio::pin!(answer);
+        loop {
+            let deadline = self.get();
+            if let Ok(answer) = timeout_at(deadline, answer.as_mut()).await {
+                return Some(answer);
+            }
+            if self.get() <= deadline {
+                return None;
+            }
+        }
     }
 
     fn get(&self) -> Instant {
@@ -149,5 +168,29 @@ mod tests {
         };
         let (written, ()) = tokio::join!(guarded.write_all(&[0; 4]), read);
         written.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_depends_on_others_gets_more_time_and_no_more_than_that() {
+        let second = Duration::from_secs(1);
+        let start = Instant::now();
+        let deadline = Deadline::after(2 * second);
+        assert_eq!(deadline.bound(tokio::time::sleep(3 * second)).await, None);
+        assert_eq!(start.elapsed(), 2 * second);
+        deadline.renew(2 * second);
+        let answer = async {
+            tokio::time::sleep(second).await;
+            deadline.extend(5 * second);
+            tokio::time::sleep(3 * second).await;
+        };
+        assert_eq!(deadline.bound(answer).await, Some(()));
+        let start = Instant::now();
+        deadline.renew(2 * second);
+        let never = async {
+            deadline.extend(5 * second);
+            std::future::pending::<()>().await;
+        };
+        assert_eq!(deadline.bound(never).await, None);
+        assert_eq!(start.elapsed(), 7 * second);
     }
 }

@@ -21,7 +21,7 @@ use crate::telemetry::identity::Identity;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::tree::Source;
 
-const TOKEN: &str = "t0ken";
+pub(super) const TOKEN: &str = "t0ken";
 
 pub(super) fn http_config() -> Http {
     Http {
@@ -57,26 +57,32 @@ pub(super) fn endpoints() -> Endpoints {
         ttl: Duration::from_secs(10),
         clock: Clock::system(),
         token: Some(Secret::new(TOKEN)),
+        desk: None,
+        patience: Duration::from_secs(20),
         batch_size: 1600,
         clients: 1,
     }
 }
 
+pub(super) fn leader(name: &str) -> Leader {
+    Leader {
+        name: name.into(),
+        address: format!("http://{name}:5066").into(),
+        since: Timestamp::UNIX_EPOCH,
+    }
+}
+
 /// One of three replicas, everything well.
-fn replica(state: State) -> Endpoints {
+pub(super) fn replica(state: State) -> Endpoints {
     let mut endpoints = endpoints();
     let mut identity = Identity::clone(&endpoints.identity);
     identity.cluster = Some("prod".into());
     endpoints.identity = Arc::new(identity);
-    let own = state == State::Leader;
+    let own = matches!(state, State::Leader | State::Draining);
     let name = if own { "node-a" } else { "node-b" };
     endpoints.status.tell_leadership(Leadership {
         term: 7,
-        leader: Some(Leader {
-            name: name.into(),
-            address: format!("http://{name}:5066").into(),
-            since: Timestamp::UNIX_EPOCH,
-        }),
+        leader: Some(leader(name)),
         deadline: own.then(|| since_boot() + Duration::from_secs(8)),
         dcs_reachable: true,
         dcs_last_seen: Some(Timestamp::UNIX_EPOCH),
@@ -86,18 +92,18 @@ fn replica(state: State) -> Endpoints {
     endpoints
 }
 
-fn single() -> Endpoints {
+pub(super) fn single() -> Endpoints {
     let endpoints = endpoints();
     endpoints.status.enter(State::Single, Timestamp::UNIX_EPOCH);
     endpoints
 }
 
-async fn send(endpoints: &Endpoints, request: Request<Body>) -> Response {
+pub(super) async fn send(endpoints: &Endpoints, request: Request<Body>) -> Response {
     let router = TowerToHyperService::new(router(Arc::new(endpoints.clone())));
     router.call(request).await.unwrap()
 }
 
-async fn ask(endpoints: &Endpoints, method: Method, path: &str) -> (StatusCode, String) {
+pub(super) async fn ask(endpoints: &Endpoints, method: Method, path: &str) -> (StatusCode, String) {
     let request = Request::builder()
         .method(method)
         .uri(path)
@@ -108,12 +114,12 @@ async fn ask(endpoints: &Endpoints, method: Method, path: &str) -> (StatusCode, 
     (status, text(response).await)
 }
 
-async fn text(response: Response) -> String {
+pub(super) async fn text(response: Response) -> String {
     let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
     String::from_utf8(body.to_vec()).unwrap()
 }
 
-async fn get(endpoints: &Endpoints, path: &str) -> (u16, Value) {
+pub(super) async fn get(endpoints: &Endpoints, path: &str) -> (u16, Value) {
     let (status, body) = ask(endpoints, Method::GET, path).await;
     (
         status.as_u16(),
@@ -234,7 +240,7 @@ async fn health_takes_wishes() {
     assert_eq!(get(&single(), "/health?activecode=210").await.0, 210);
 }
 
-fn unit(endpoints: &Endpoints, vdc: &str, command: &str, error: Option<&str>) {
+pub(super) fn unit(endpoints: &Endpoints, vdc: &str, command: &str, error: Option<&str>) {
     let key = UnitKey {
         customer: "EMC".into(),
         vdc: vdc.into(),
@@ -331,6 +337,45 @@ async fn commands_tell_how_each_unit_fares() {
             "last_error": "node 1: timed out", "failures": 2, "missed_ticks": 1
         })
     );
+}
+
+#[tokio::test]
+async fn commands_of_a_replica_are_none_even_if_it_led_before() {
+    let endpoints = replica(State::Leader);
+    unit(&endpoints, "VDC1", "nodes", Some("refused"));
+    let (_, body) = get(&endpoints, "/commands").await;
+    assert_eq!((body["role"].as_str(), commands(&body)), (Some("leader"), 1));
+    endpoints.status.enter(State::Draining, Timestamp::UNIX_EPOCH);
+    let (_, body) = get(&endpoints, "/commands").await;
+    assert_eq!((body["role"].as_str(), commands(&body)), (Some("leader"), 1));
+    // Its tenure is over. What its workers did last is neither shown nor held against it.
+    for state in [State::Draining, State::Lost, State::Standby] {
+        endpoints.status.tell_leadership(Leadership {
+            dcs_reachable: true,
+            leader: Some(leader("node-b")),
+            ..Leadership::default()
+        });
+        endpoints.status.enter(state, Timestamp::UNIX_EPOCH);
+        let (status, body) = get(&endpoints, "/commands").await;
+        assert_eq!(
+            (status, body["role"].as_str()),
+            (200, Some("replica")),
+            "{state:?}"
+        );
+        assert_eq!((commands(&body), &body["leader"]["name"]), (0, &json!("node-b")));
+        let reasons = get(&endpoints, "/health?strict=true").await.1["reasons"].clone();
+        assert!(!reasons.to_string().contains("ecs_down"), "{reasons}");
+    }
+    endpoints.status.forget_units();
+    let again = Leadership::clone(&replica(State::Leader).status.leadership());
+    endpoints.status.tell_leadership(again);
+    endpoints.status.enter(State::Leader, Timestamp::UNIX_EPOCH);
+    let (_, body) = get(&endpoints, "/commands").await;
+    assert_eq!((body["role"].as_str(), commands(&body)), (Some("leader"), 0));
+}
+
+fn commands(body: &Value) -> usize {
+    body["commands"].as_array().unwrap().len()
 }
 
 #[tokio::test]
@@ -464,6 +509,8 @@ async fn no_answer_holds_the_token() {
         "/metrics",
         "/liveness",
         "/readiness",
+        "/cluster",
+        "/history",
     ] {
         let (_, body) = ask(&endpoints, Method::GET, path).await;
         assert!(!body.contains(TOKEN), "{path}");

@@ -15,6 +15,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::metrics_ha::HaMetrics;
+
 /// Labels of one command of one VDC (`system` commands: the VDC that answered).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct CommandLabels {
@@ -156,19 +158,21 @@ pub struct Metrics {
     pub output_up: Family<OutputLabels, Gauge>,
     /// 1 while this instance works.
     pub leader: Gauge,
-    /// The number of [`crate::status::State`], set when somebody asks.
-    pub state: Gauge,
     /// Tries of requests to etcd, each at one member.
     pub dcs_requests: Family<DcsLabels, Counter>,
     /// How long such a try took, answered or not.
     pub dcs_request_duration: HistogramFamily<DcsOpLabels>,
+    /// The series of the cluster.
+    pub ha: HaMetrics,
 }
 
 impl Metrics {
     /// All series, at zero.
     #[expect(clippy::too_many_lines, reason = "one line of registration for each series")]
     pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("ecsbeat");
+        let mut root = Registry::default();
+        let ha = HaMetrics::register(&mut root);
+        let registry = root.sub_registry_with_prefix("ecsbeat");
         macro_rules! register {
             ($name:literal, $help:literal) => {{
                 let metric = Default::default();
@@ -245,10 +249,6 @@ impl Metrics {
         let output_up: Family<OutputLabels, Gauge> =
             register!("output_up", "1 while the output accepts batches");
         let leader: Gauge = register!("leader", "1 while this instance works");
-        let state: Gauge = register!(
-            "ha_state",
-            "0 starting, 1 standby, 2 candidate, 3 leader, 4 draining, 5 lost, 6 single, 7 stopped"
-        );
         let dcs_requests: Family<DcsLabels, Counter> =
             register!("dcs_requests", "Tries of requests to etcd, each at one member");
         let dcs_request_duration: HistogramFamily<DcsOpLabels> =
@@ -297,11 +297,18 @@ impl Metrics {
             output_write_errors,
             output_up,
             leader,
-            state,
             dcs_requests,
             dcs_request_duration,
-            registry: Arc::new(registry),
+            ha,
+            registry: Arc::new(root),
         }
+    }
+
+    /// A tenure is over: what its units and outputs did last says nothing about now, and would start alarms.
+    pub fn forget_work(&self) {
+        self.last_success.clear();
+        self.checkpoint_lag.clear();
+        self.output_up.clear();
     }
 
     /// All series in the Prometheus (`OpenMetrics`) text format.
@@ -321,6 +328,27 @@ impl Default for Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_former_leader_has_no_lag_and_keeps_its_counts() {
+        let metrics = Metrics::new();
+        let command = CommandLabels {
+            customer: "EMC".to_owned(),
+            vdc: "VDC1".to_owned(),
+            command: "alert".to_owned(),
+        };
+        metrics.checkpoint_lag.get_or_create(&command).set(9.0);
+        metrics.last_success.get_or_create(&command).set(9.0);
+        metrics.events.get_or_create(&command).inc();
+        let file = OutputLabels { output: "file" };
+        metrics.output_up.get_or_create(&file).set(0);
+        metrics.forget_work();
+        let text = metrics.prometheus().unwrap();
+        for absent in ["checkpoint_lag", "last_success", "output_up"] {
+            assert!(!text.contains(absent), "{text}");
+        }
+        assert!(text.contains("ecsbeat_events_total{"), "{text}");
+    }
 
     #[test]
     fn renders_counters_with_their_labels() {

@@ -3,9 +3,11 @@
 //! Nothing here may carry an event's content or a secret.
 
 pub mod identity;
+pub mod known;
 pub mod log;
 mod log_file;
 pub mod metrics;
+pub mod metrics_ha;
 pub mod process;
 pub mod repeat;
 pub mod report;
