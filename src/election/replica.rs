@@ -25,6 +25,7 @@ use crate::clock::Clock;
 use crate::dcs::{Answer, Dcs, DcsError, Hint, LeaseId};
 use crate::heartbeat::Heartbeat;
 use crate::status::{State, Status};
+use crate::telemetry::metrics::Metrics;
 
 /// The loop comes round at least so often.
 const LONGEST_SLEEP: Duration = Duration::from_millis(500);
@@ -48,6 +49,8 @@ pub struct Equipment<D> {
     pub status: Arc<Status>,
     /// Stamped by the loop.
     pub heartbeat: Heartbeat,
+    /// Counted here.
+    pub metrics: Metrics,
     /// Operators' orders.
     pub orders: mpsc::Receiver<Slip>,
 }
