@@ -16,6 +16,7 @@ use super::gate::Tenure;
 use super::machine::Input;
 use crate::clock::Clock;
 use crate::heartbeat::Heartbeat;
+use crate::telemetry::metrics_ha::{HaMetrics, KindLabels};
 
 /// Time between two looks.
 const PERIOD: Duration = Duration::from_millis(100);
@@ -44,6 +45,7 @@ pub(super) struct Watch {
     pub(super) ttl: Duration,
     /// Where jumps and stalls are told.
     pub(super) news: mpsc::UnboundedSender<Input>,
+    pub(super) metrics: HaMetrics,
 }
 
 impl Gatekeeper {
@@ -118,6 +120,8 @@ fn look(watch: &Watch, kept: &Mutex<Vec<Kept>>, before: Readings) -> Readings {
     }
     drop(kept);
     if let Some(jump) = jump {
+        let kind = KindLabels { kind: jump.kind };
+        watch.metrics.clock_jumps.get_or_create(&kind).inc();
         tracing::warn!(
             kind = jump.kind,
             delta_ms = jump.by.as_millis(),
@@ -154,6 +158,7 @@ mod tests {
             heartbeat: Heartbeat::new(),
             ttl: Duration::from_secs(5),
             news,
+            metrics: crate::telemetry::metrics::Metrics::new().ha,
         };
         (watch, heard)
     }

@@ -1,20 +1,29 @@
-//! What the election tells in the log.
+//! What the election tells in the log and counts.
 //!
 //! Owns the words. The text of a line never changes, fields carry what differs, so that alerts can be built on them;
 //! what repeats is told when it begins and then once a second at most.
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::clock::since_boot;
 use crate::election::machine::Note;
 use crate::status::{Leadership, State};
+use crate::telemetry::metrics_ha::{CauseLabels, HaMetrics, ResultLabels, TransitionLabels, seconds};
 
 /// Time between two lines about renewals that fail.
 const REPEAT: Duration = Duration::from_secs(1);
 
 /// What was told last.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Notes {
+    metrics: HaMetrics,
+    /// The state that was told last, and why it is left.
+    state: State,
+    cause: &'static str,
+    /// The lease was renewed since the last turn.
+    renewed: bool,
     renewals_fail_since: Option<Duration>,
     told_at: Option<Duration>,
     attempts: u64,
@@ -27,8 +36,67 @@ pub(super) struct Notes {
 }
 
 impl Notes {
+    pub(super) fn new(metrics: HaMetrics) -> Self {
+        Self {
+            metrics,
+            state: State::Starting,
+            cause: "none",
+            renewed: false,
+            renewals_fail_since: None,
+            told_at: None,
+            attempts: 0,
+            failing: None,
+            standing_by: None,
+            unreachable: false,
+            mismatch: false,
+            barred: None,
+            paused: false,
+        }
+    }
+
+    /// The loop has come round once.
+    pub(super) fn turned(&self, took: Duration) {
+        self.metrics.loop_duration.observe(took.as_secs_f64());
+    }
+
+    /// Counts what happened.
+    fn count(&mut self, note: &Note) {
+        let renewal = |result| {
+            self.metrics
+                .renewals
+                .get_or_create(&ResultLabels { result })
+                .inc()
+        };
+        match note {
+            Note::Renewed { took } => {
+                renewal("ok");
+                self.renewed = true;
+                self.metrics.renew_duration.observe(took.as_secs_f64());
+            }
+            Note::RenewalFailed { .. } => {
+                renewal("failed");
+            }
+            Note::Acquired { reason, gap, .. } => {
+                self.cause = reason.as_str();
+                if let Some(gap) = gap {
+                    let cause = CauseLabels {
+                        reason: reason.as_str(),
+                    };
+                    self.metrics
+                        .failover_gap
+                        .get_or_create(&cause)
+                        .observe(gap.as_secs_f64());
+                }
+            }
+            Note::Released { reason, .. } => self.cause = reason.as_str(),
+            Note::Lost { why, .. } => self.cause = why.as_str(),
+            _ => {}
+        }
+    }
+
     /// Something happened.
     pub(super) fn tell(&mut self, note: &Note) {
+        self.count(note);
         match note {
             Note::Joined(lease) => tracing::info!(lease_id = format!("{lease:x}"), "joined the cluster"),
             Note::NameHeld {
@@ -112,11 +180,26 @@ impl Notes {
     }
 
     /// How things stand now; told where it differs from before.
-    pub(super) fn stand(&mut self, state: State, leadership: &Leadership) {
+    pub(super) fn stand(&mut self, state: State, leadership: &Leadership, now: Timestamp) {
+        if state != self.state {
+            let labels = TransitionLabels {
+                from: self.state.as_str(),
+                to: state.as_str(),
+                reason: self.cause,
+            };
+            self.metrics.transitions.get_or_create(&labels).inc();
+            self.state = state;
+            self.cause = "none";
+        }
+        if std::mem::take(&mut self.renewed) {
+            self.metrics.last_renew.tell(Some(seconds(now)));
+        }
         let leader = leadership.leader.as_ref().map(|leader| leader.name.to_string());
         if state == State::Standby {
             let now = (leadership.term, leader.clone());
-            if self.standing_by.as_ref() != Some(&now) {
+            // Between two leaders there is nothing to tell.
+            let told = self.standing_by.is_some() && leader.is_none();
+            if !told && self.standing_by.as_ref() != Some(&now) {
                 tracing::info!(
                     leader = leader.as_deref().unwrap_or("none"),
                     term = leadership.term,
@@ -136,7 +219,7 @@ impl Notes {
                 tracing::info!("etcd answers");
             }
         }
-        if leadership.config_mismatch != self.mismatch {
+        if leader.is_some() && leadership.config_mismatch != self.mismatch {
             self.mismatch = leadership.config_mismatch;
             if self.mismatch {
                 tracing::warn!(

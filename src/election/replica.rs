@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
@@ -134,6 +134,7 @@ pub fn start<D: Dcs>(mut equipment: Equipment<D>, data: &Path) -> Result<Seat, R
         heartbeat: equipment.heartbeat.clone(),
         ttl: equipment.settings.ttl,
         news: inputs.clone(),
+        metrics: equipment.metrics.ha.clone(),
     })?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -141,7 +142,11 @@ pub fn start<D: Dcs>(mut equipment: Equipment<D>, data: &Path) -> Result<Seat, R
     std::thread::Builder::new()
         .name("election".to_owned())
         .spawn(move || {
-            let result = runtime.block_on(Replica::new(equipment, file, tenures, gatekeeper).run(heard));
+            let result = runtime.block_on(async {
+                Replica::new(equipment, file, tenures, gatekeeper)
+                    .run(heard)
+                    .await
+            });
             // A write of a hung disk must not hold up the end.
             runtime.shutdown_timeout(Duration::from_millis(100));
             let _ = told.send(result.map_err(ReplicaError::from));
@@ -195,7 +200,7 @@ impl<D: Dcs> Replica<D> {
             slips: HashMap::new(),
             next_slip: 0,
             memory: Memory::new(file),
-            notes: Notes::default(),
+            notes: Notes::new(equipment.metrics.ha),
             seen: None,
         }
     }
@@ -210,16 +215,23 @@ impl<D: Dcs> Replica<D> {
         let mut input = Input::Time;
         loop {
             self.heartbeat.beat();
+            let begun = Instant::now();
             if let Input::Ended { term } = input {
                 self.gatekeeper.ended(term);
             }
             let effects = self.machine.handle(self.now(), input);
+            for effect in &effects {
+                if let Effect::Note(note) = effect {
+                    self.notes.tell(note);
+                }
+            }
             // Endpoints know before anybody else can.
             self.show();
             if let Some(end) = self.carry_out(effects) {
                 self.memory.settle().await;
                 return end;
             }
+            self.notes.turned(begun.elapsed());
             let wait = self.machine.wake_at().saturating_sub(self.clock.since_boot());
             let wait = wait.clamp(SHORTEST_SLEEP, LONGEST_SLEEP);
             input = tokio::select! {
@@ -299,7 +311,7 @@ impl<D: Dcs> Replica<D> {
                         let _ = answer.send(result);
                     }
                 }
-                Effect::Note(note) => self.notes.tell(&note),
+                Effect::Note(_) => {}
                 Effect::Halt(fatal) => end = Some(fatal.map_or(Ok(()), Err)),
             }
         }
@@ -316,7 +328,7 @@ impl<D: Dcs> Replica<D> {
     fn show(&mut self) {
         let state = self.machine.state();
         let leadership = self.machine.leadership();
-        self.notes.stand(state, &leadership);
+        self.notes.stand(state, &leadership, self.clock.now());
         let leads = state == State::Leader;
         // Who leads is never shown without its deadline.
         if leads {

@@ -6,12 +6,11 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use prometheus_client::metrics::counter::Counter;
 
 use super::file::partly;
-use super::writer::{Interrupted, Records, Target, Writer, stopped};
+use super::writer::{Interrupted, Leave, Records, Target, Writer, stopped};
 use super::{BuildError, Outcome, Sink, SinkError};
 use crate::config::ConsoleOutput;
 use crate::election::Permit;
@@ -78,7 +77,7 @@ impl Sink for Console {
     async fn publish(&mut self, permit: &Permit, batch: &[Event]) -> Result<Vec<Outcome>, SinkError> {
         let records = Records::of(batch, self.pretty);
         let bytes = records.bytes.len() as u64;
-        match self.writer.append(records, permit.budget()).await {
+        match self.writer.append(records, permit, permit.budget()).await {
             Ok(()) => {
                 self.written.inc_by(bytes);
                 Ok(vec![Outcome::Acked; batch.len()])
@@ -101,7 +100,7 @@ impl<W: Write + Send + 'static> Target for Stream<W> {
         Ok(())
     }
 
-    fn append(&mut self, records: &Records, stop: &AtomicBool) -> Result<(), Interrupted> {
+    fn append(&mut self, records: &Records, leave: &Leave) -> Result<(), Interrupted> {
         while !self.rest.is_empty() {
             match self.out.write(&self.rest) {
                 Ok(count) => drop(self.rest.drain(..count)),
@@ -112,7 +111,7 @@ impl<W: Write + Send + 'static> Target for Stream<W> {
         let mut position = 0;
         while position < records.bytes.len() {
             let until = records.bytes.len().min(position + CHUNK);
-            let failed = if stop.load(Ordering::Relaxed) {
+            let failed = if leave.is_over() {
                 stopped(0).error
             } else {
                 match self.out.write(&records.bytes[position..until]) {

@@ -5,13 +5,12 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
 
 use prometheus_client::metrics::counter::Counter;
 
 use super::format::Format;
 use super::rotation::{RotatingFile, Rotation};
-use super::writer::{Interrupted, Records, Target, Writer};
+use super::writer::{Interrupted, Leave, Records, Target, Writer};
 use super::{BuildError, Outcome, RetryReason, Sink, SinkError};
 use crate::clock::Clock;
 use crate::config::FileOutput;
@@ -73,8 +72,8 @@ impl Target for RotatingFile {
         RotatingFile::open(self)
     }
 
-    fn append(&mut self, records: &Records, stop: &AtomicBool) -> Result<(), Interrupted> {
-        RotatingFile::append(self, records, stop)
+    fn append(&mut self, records: &Records, leave: &Leave) -> Result<(), Interrupted> {
+        RotatingFile::append(self, records, leave)
     }
 }
 
@@ -89,7 +88,7 @@ impl Sink for FileSink {
     async fn publish(&mut self, permit: &Permit, batch: &[Event]) -> Result<Vec<Outcome>, SinkError> {
         let records = Records::of(batch, self.pretty);
         let bytes = records.bytes.len() as u64;
-        match self.writer.append(records, permit.budget()).await {
+        match self.writer.append(records, permit, permit.budget()).await {
             Ok(()) => {
                 self.written.inc_by(bytes);
                 Ok(vec![Outcome::Acked; batch.len()])

@@ -9,12 +9,11 @@ use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::tz::TimeZone;
 
 use super::durable::{DurableFile, Manner, Medium, at};
-use super::writer::{Interrupted, Records, stopped};
+use super::writer::{Interrupted, Leave, Records, stopped};
 use crate::clock::Clock;
 
 /// What the files are like.
@@ -119,10 +118,10 @@ impl<M: Medium> RotatingFile<M> {
 
     /// Appends records, the next file being begun where they do not fit. What is counted as written is on disk;
     /// of the rest nothing is in a file.
-    pub(super) fn append(&mut self, records: &Records, stop: &AtomicBool) -> Result<(), Interrupted> {
+    pub(super) fn append(&mut self, records: &Records, leave: &Leave) -> Result<(), Interrupted> {
         let mut written = 0;
         while written < records.len() {
-            if stop.load(Ordering::Relaxed) {
+            if leave.is_over() {
                 return Err(stopped(written));
             }
             self.append_some(records, &mut written)
@@ -308,13 +307,11 @@ mod tests {
         records
     }
 
-    static GO: AtomicBool = AtomicBool::new(false);
-
     #[tokio::test]
     async fn a_full_file_is_followed_by_the_next_and_the_oldest_goes() {
         let folder = Folder::new();
         let mut file = folder.open();
-        file.append(&records(&["1234567", "abcdefg", "xyz", "q"]), &GO)
+        file.append(&records(&["1234567", "abcdefg", "xyz", "q"]), &Leave::for_ever())
             .unwrap();
         let want = |name: &str, content: &str| (name.to_owned(), content.to_owned());
         assert_eq!(
@@ -325,7 +322,8 @@ mod tests {
             ]
         );
         let large = "a record beyond the size limit";
-        file.append(&records(&[large, "x", "y", large]), &GO).unwrap();
+        file.append(&records(&[large, "x", "y", large]), &Leave::for_ever())
+            .unwrap();
         assert_eq!(
             folder.content(),
             [
@@ -421,7 +419,7 @@ mod tests {
     async fn a_stopped_append_begins_nothing_more() {
         let folder = Folder::new();
         let mut file = folder.open();
-        let interrupted = file.append(&records(&["a"]), &AtomicBool::new(true)).unwrap_err();
+        let interrupted = file.append(&records(&["a"]), &Leave::given_up()).unwrap_err();
         assert_eq!(interrupted.written, 0);
         assert_eq!(folder.content()[0].1, "");
     }
@@ -481,17 +479,17 @@ mod tests {
             ..Disk::default()
         }));
         let mut file = faulty(&folder, &disk);
-        file.append(&records(&["first"]), &GO).unwrap();
+        file.append(&records(&["first"]), &Leave::for_ever()).unwrap();
         // "first" and one more record fit into the file, the third begins the next: there the disk is full.
         let batch = records(&["second", "third", "fourth"]);
-        let interrupted = file.append(&batch, &GO).unwrap_err();
+        let interrupted = file.append(&batch, &Leave::for_ever()).unwrap_err();
         assert_eq!(interrupted.error.kind(), io::ErrorKind::StorageFull);
         assert!(interrupted.error.to_string().contains("ecs-20260302.ndjson"));
         assert_eq!(interrupted.written, 0);
         assert_eq!(folder.content()[0].1, "first\n", "cut back at once");
-        file.append(&batch, &GO).unwrap_err();
+        file.append(&batch, &Leave::for_ever()).unwrap_err();
         disk.lock().unwrap().room = 1000;
-        file.append(&batch, &GO).unwrap();
+        file.append(&batch, &Leave::for_ever()).unwrap();
         let all: String = folder.content().into_iter().rev().map(|(_, text)| text).collect();
         assert_eq!(all, "first\nsecond\nthird\nfourth\n");
     }
@@ -505,7 +503,7 @@ mod tests {
         }));
         let mut file = faulty(&folder, &disk);
         let batch = records(&["1234567890", "12345678", "abc"]);
-        let interrupted = file.append(&batch, &GO).unwrap_err();
+        let interrupted = file.append(&batch, &Leave::for_ever()).unwrap_err();
         assert_eq!(interrupted.written, 2);
         let contents: Vec<String> = folder.content().into_iter().map(|(_, text)| text).collect();
         assert_eq!(contents, ["", "1234567890\n12345678\n"]);
@@ -521,13 +519,13 @@ mod tests {
         }));
         let mut file = faulty(&folder, &disk);
         let batch = records(&["one", "two"]);
-        assert_eq!(file.append(&batch, &GO).unwrap_err().written, 0);
+        assert_eq!(file.append(&batch, &Leave::for_ever()).unwrap_err().written, 0);
         // The file could not be cut back, and stays unusable until it can.
         assert_eq!(folder.content()[0].1, "one\ntwo\n");
         disk.lock().unwrap().fail_sync = false;
-        assert_eq!(file.append(&batch, &GO).unwrap_err().written, 0);
+        assert_eq!(file.append(&batch, &Leave::for_ever()).unwrap_err().written, 0);
         disk.lock().unwrap().fail_truncate = false;
-        file.append(&batch, &GO).unwrap();
+        file.append(&batch, &Leave::for_ever()).unwrap();
         assert_eq!(folder.content()[0].1, "one\ntwo\n");
     }
 }

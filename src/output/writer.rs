@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::document::{indent, single_line};
+use crate::election::Permit;
 use crate::event::Event;
 
 /// Documents ready to be written, each with its line break.
@@ -37,7 +38,42 @@ pub(super) trait Target: Send + 'static {
     fn open(&mut self) -> io::Result<()>;
 
     /// Writes the records as far as possible. Begins nothing more once `stop` is set.
-    fn append(&mut self, records: &Records, stop: &AtomicBool) -> Result<(), Interrupted>;
+    fn append(&mut self, records: &Records, leave: &Leave) -> Result<(), Interrupted>;
+}
+
+/// Leave to write on: until nobody waits for it any more, or the tenure is over.
+#[derive(Debug, Clone)]
+pub(super) struct Leave {
+    stop: Arc<AtomicBool>,
+    permit: Option<Permit>,
+}
+
+impl Leave {
+    fn new(permit: Option<Permit>) -> Self {
+        Self {
+            stop: Arc::default(),
+            permit,
+        }
+    }
+
+    /// Asked before each document: the process may have been paused since the last one.
+    pub(super) fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+            || self.permit.as_ref().is_some_and(|permit| permit.check().is_err())
+    }
+
+    #[cfg(test)]
+    pub(super) fn for_ever() -> Self {
+        Self::new(None)
+    }
+
+    #[cfg(test)]
+    pub(super) fn given_up() -> Self {
+        Self {
+            stop: Arc::new(AtomicBool::new(true)),
+            permit: None,
+        }
+    }
 }
 
 /// The thread's address. The thread ends when this is dropped and its work is done.
@@ -49,7 +85,7 @@ pub(super) struct Writer {
 #[derive(Debug)]
 struct Job {
     work: Work,
-    stop: Arc<AtomicBool>,
+    leave: Leave,
     answer: oneshot::Sender<Result<(), Interrupted>>,
 }
 
@@ -104,12 +140,12 @@ impl Writer {
         let (jobs, queue) = mpsc::channel::<Job>();
         std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             for job in queue {
-                let result = if job.stop.load(Ordering::Relaxed) {
+                let result = if job.leave.is_over() {
                     Err(stopped(0))
                 } else {
                     match &job.work {
                         Work::Open => target.open().map_err(|error| Interrupted { written: 0, error }),
-                        Work::Append(records) => target.append(records, &job.stop),
+                        Work::Append(records) => target.append(records, &job.leave),
                     }
                 };
                 // Nobody may be left to hear it.
@@ -121,25 +157,32 @@ impl Writer {
 
     /// Makes the target ready.
     pub(super) async fn open(&self, budget: Duration) -> io::Result<()> {
-        self.ask(Work::Open, budget)
+        self.ask(Work::Open, None, budget)
             .await
             .map_err(|interrupted| interrupted.error)
     }
 
-    /// Writes `records`. Dropping the future stops the writing after the document at hand.
-    pub(super) async fn append(&self, records: Records, budget: Duration) -> Result<(), Interrupted> {
-        self.ask(Work::Append(records), budget).await
+    /// Writes `records` for as long as the permit holds. Dropping the future stops the writing after the document at
+    /// hand.
+    pub(super) async fn append(
+        &self,
+        records: Records,
+        permit: &Permit,
+        budget: Duration,
+    ) -> Result<(), Interrupted> {
+        self.ask(Work::Append(records), Some(permit.clone()), budget)
+            .await
     }
 
-    async fn ask(&self, work: Work, budget: Duration) -> Result<(), Interrupted> {
+    async fn ask(&self, work: Work, permit: Option<Permit>, budget: Duration) -> Result<(), Interrupted> {
         let lost = || Interrupted {
             written: 0,
             error: io::Error::other("the writing thread has ended"),
         };
-        let stop = Arc::new(AtomicBool::new(false));
+        let leave = Leave::new(permit);
         let (answer, result) = oneshot::channel();
-        let _stop_when_dropped = StopWhenDropped(Arc::clone(&stop));
-        self.jobs.send(Job { work, stop, answer }).map_err(|_| lost())?;
+        let _stop_when_dropped = StopWhenDropped(Arc::clone(&leave.stop));
+        self.jobs.send(Job { work, leave, answer }).map_err(|_| lost())?;
         match tokio::time::timeout(budget, result).await {
             Ok(result) => result.unwrap_or_else(|_| Err(lost())),
             Err(_) => Err(Interrupted {
@@ -174,7 +217,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::output::samples::event;
+    use crate::output::samples::{event, permit};
 
     /// Takes what is appended when `gate` lets it.
     struct Gated {
@@ -187,7 +230,7 @@ mod tests {
             Ok(())
         }
 
-        fn append(&mut self, records: &Records, _: &AtomicBool) -> Result<(), Interrupted> {
+        fn append(&mut self, records: &Records, _: &Leave) -> Result<(), Interrupted> {
             self.gate.recv().unwrap();
             self.appended.lock().unwrap().push(records.len());
             Ok(())
@@ -207,7 +250,7 @@ mod tests {
         let short = Duration::from_millis(20);
         for _ in 0..2 {
             let error = writer
-                .append(Records::of(&batch, false), short)
+                .append(Records::of(&batch, false), &permit(short), short)
                 .await
                 .unwrap_err();
             assert_eq!((error.written, error.error.kind()), (0, io::ErrorKind::TimedOut));
@@ -216,7 +259,7 @@ mod tests {
         open_gate.send(()).unwrap();
         let long = Duration::from_secs(10);
         writer
-            .append(Records::of(&batch[..1], false), long)
+            .append(Records::of(&batch[..1], false), &permit(long), long)
             .await
             .unwrap();
         assert_eq!(

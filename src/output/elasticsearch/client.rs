@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use futures_util::stream;
 use reqwest::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    RETRY_AFTER,
 };
 use reqwest::redirect;
 use url::Url;
@@ -16,9 +19,13 @@ use url::Url;
 pub(super) use reqwest::Method;
 
 use super::super::{BuildError, SinkError};
-use super::answer;
+use super::{Deadline, answer};
 use crate::config::ElasticsearchOutput;
+use crate::election::{NoTenure, Permit};
 use crate::tls;
+
+/// Bytes of a body between two looks at the permit.
+const PIECE: usize = 64 << 10;
 
 /// Longest answer that is read. The answer to a full bulk has a few hundred bytes an event.
 const MAX_ANSWER: usize = 64 << 20;
@@ -108,13 +115,15 @@ impl Client {
         self.hosts[host].as_str().trim_end_matches('/')
     }
 
-    /// Asks once, for at most `budget`, the answer's last byte included.
+    /// Asks once, until `deadline`, the answer's last byte included. The permit is looked at before every piece of the
+    /// body: a process that was paused in the middle of it must not send the rest.
     pub(super) async fn send(
         &self,
         host: usize,
         request: Request<'_>,
-        budget: Duration,
+        deadline: &Deadline,
     ) -> Result<Answer, SinkError> {
+        let budget = deadline.remaining();
         let mut url = self.hosts[host].clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(request.path);
@@ -124,10 +133,20 @@ impl Client {
         }
         let mut builder = self.http.request(request.method, url).timeout(budget);
         if let Some(body) = request.body {
-            builder = builder.header(CONTENT_TYPE, body.kind).body(body.bytes);
+            // The length is known: without it the body would be sent in chunks, which some proxies refuse.
+            builder = builder
+                .header(CONTENT_TYPE, body.kind)
+                .header(CONTENT_LENGTH, body.bytes.len())
+                .body(pieces(body.bytes, deadline.permit.clone()));
             if body.gzip {
                 builder = builder.header(CONTENT_ENCODING, "gzip");
             }
+        }
+        if deadline.permit.check().is_err() {
+            return Err(SinkError::Transport(format!(
+                "{}: not sent: {NoTenure}",
+                self.name(host)
+            )));
         }
         let failed = |error: reqwest::Error| self.transport(host, budget, error);
         let mut response = builder.send().await.map_err(failed)?;
@@ -192,6 +211,16 @@ impl Client {
         let advice = tls::advice(&error).map_or_else(String::new, |advice| format!(": {advice}"));
         SinkError::Transport(format!("{name}: {}{advice}", chain(&error)))
     }
+}
+
+/// A body that ends with an error, and its connection with it, once the permit is over.
+fn pieces(bytes: Vec<u8>, permit: Permit) -> reqwest::Body {
+    let bytes = Bytes::from(bytes);
+    let pieces = (0..bytes.len()).step_by(PIECE).map(move |from| {
+        permit.check()?;
+        Ok::<_, NoTenure>(bytes.slice(from..bytes.len().min(from + PIECE)))
+    });
+    reqwest::Body::wrap_stream(stream::iter(pieces))
 }
 
 /// The error's causes, outermost first. reqwest's own words say only that a request failed.

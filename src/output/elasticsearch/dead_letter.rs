@@ -5,12 +5,11 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
 use super::super::durable::{DurableFile, Manner, at};
-use super::super::writer::{Interrupted, Records, Target, stopped};
+use super::super::writer::{Interrupted, Leave, Records, Target, stopped};
 use super::answer::ItemError;
 use crate::event::Event;
 
@@ -95,8 +94,8 @@ impl Target for LetterFile {
         }
     }
 
-    fn append(&mut self, records: &Records, stop: &AtomicBool) -> Result<(), Interrupted> {
-        if stop.load(Ordering::Relaxed) {
+    fn append(&mut self, records: &Records, leave: &Leave) -> Result<(), Interrupted> {
+        if leave.is_over() {
             return Err(stopped(0));
         }
         self.write(&records.bytes)

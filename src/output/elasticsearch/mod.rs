@@ -81,13 +81,16 @@ enum DeadLetters {
     File(Writer),
 }
 
-/// The end of the time a send may take.
-#[derive(Debug, Clone, Copy)]
-struct Deadline(Instant);
+/// The end of the time a send may take, and the right to it.
+#[derive(Debug, Clone)]
+struct Deadline {
+    at: Instant,
+    permit: Permit,
+}
 
 impl Deadline {
-    fn remaining(self) -> Duration {
-        self.0.saturating_duration_since(Instant::now())
+    fn remaining(&self) -> Duration {
+        self.at.saturating_duration_since(Instant::now())
     }
 }
 
@@ -176,14 +179,17 @@ impl Elasticsearch {
     }
 
     fn deadline(&self, permit: &Permit) -> Deadline {
-        Deadline(Instant::now() + self.shared.timeout.min(permit.budget()))
+        Deadline {
+            at: Instant::now() + self.shared.timeout.min(permit.budget()),
+            permit: permit.clone(),
+        }
     }
 }
 
 impl Sink for Elasticsearch {
     async fn connect(&mut self, permit: &Permit) -> Result<(), SinkError> {
         let (host, deadline) = (self.host(), self.deadline(permit));
-        let connected = self.shared.connect(host, deadline).await;
+        let connected = self.shared.connect(host, &deadline).await;
         if connected.is_err() {
             self.leave(host);
         }
@@ -192,7 +198,7 @@ impl Sink for Elasticsearch {
 
     async fn publish(&mut self, permit: &Permit, batch: &[Event]) -> Result<Vec<Outcome>, SinkError> {
         let (host, deadline) = (self.host(), self.deadline(permit));
-        let published = self.shared.publish(host, batch, deadline).await;
+        let published = self.shared.publish(host, batch, &deadline).await;
         // A batch that is too large, or a disk that takes no dead letter, is no fault of the host's.
         if let Err(error) = &published
             && !matches!(error, SinkError::TooLarge(_) | SinkError::Io(_))
@@ -209,7 +215,7 @@ impl Sink for Elasticsearch {
 }
 
 impl Shared {
-    async fn connect(&self, host: usize, deadline: Deadline) -> Result<(), SinkError> {
+    async fn connect(&self, host: usize, deadline: &Deadline) -> Result<(), SinkError> {
         setup::greet(&self.client, host, deadline).await?;
         if let Some(template) = &self.template {
             let overwrite = self.overwrite.load(Ordering::Relaxed);

@@ -73,7 +73,7 @@ impl Shared {
         &self,
         host: usize,
         batch: &[Event],
-        deadline: Deadline,
+        deadline: &Deadline,
     ) -> Result<Vec<Outcome>, SinkError> {
         let mut fates = Fates::new(batch.len());
         let (bulk, sent) = self.bulk(batch, &mut fates).map_err(compression)?;
@@ -146,7 +146,7 @@ impl Shared {
         &self,
         host: usize,
         bulk: Finished,
-        deadline: Deadline,
+        deadline: &Deadline,
     ) -> Result<(Vec<EventId>, Answer), SinkError> {
         let size = bulk.bytes.len() as u64;
         let request = Request {
@@ -159,7 +159,7 @@ impl Shared {
                 gzip: bulk.gzip,
             }),
         };
-        let answer = self.client.send(host, request, deadline.remaining()).await?;
+        let answer = self.client.send(host, request, deadline).await?;
         self.written.inc_by(size);
         Ok((bulk.ids, answer))
     }
@@ -191,7 +191,7 @@ impl Shared {
     }
 
     /// A request with this event alone is too large.
-    async fn too_large(&self, position: usize, event: &Event, fates: &mut Fates, deadline: Deadline) {
+    async fn too_large(&self, position: usize, event: &Event, fates: &mut Fates, deadline: &Deadline) {
         let message = format!(
             "the event of {} bytes is larger than a request may be: raise http.max_content_length in \
              Elasticsearch, or the limit of the proxy before it",
@@ -221,7 +221,7 @@ impl Shared {
         index: &Format,
         refused: Vec<Refusal<'_>>,
         fates: &mut Fates,
-        deadline: Deadline,
+        deadline: &Deadline,
     ) {
         let mut groups = vec![refused];
         while let Some(mut group) = groups.pop() {
@@ -310,14 +310,14 @@ impl Shared {
 }
 
 /// Appends dead letters to their file.
-async fn file_letters(file: &Writer, refused: &[Refusal<'_>], fates: &mut Fates, deadline: Deadline) {
+async fn file_letters(file: &Writer, refused: &[Refusal<'_>], fates: &mut Fates, deadline: &Deadline) {
     let mut records = Records::default();
     for Refusal { event, error, .. } in refused {
         let letter = dead_letter::document(event, error);
         records.bytes.extend_from_slice(&single_line(&letter));
         records.end();
     }
-    let mut failed = match file.append(records, deadline.remaining()).await {
+    let mut failed = match file.append(records, &deadline.permit, deadline.remaining()).await {
         Ok(()) => None,
         Err(interrupted) => Some(SinkError::Io(interrupted.error.to_string())),
     };

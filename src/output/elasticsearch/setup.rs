@@ -32,14 +32,14 @@ struct Version {
 }
 
 /// Asks the server what it is, and refuses one that cannot take our events.
-pub(super) async fn greet(client: &Client, host: usize, deadline: Deadline) -> Result<(), SinkError> {
+pub(super) async fn greet(client: &Client, host: usize, deadline: &Deadline) -> Result<(), SinkError> {
     let request = Request {
         method: Method::GET,
         path: &[],
         query: &[],
         body: None,
     };
-    let answer = client.send(host, request, deadline.remaining()).await?;
+    let answer = client.send(host, request, deadline).await?;
     match answer.status {
         200..=299 => {}
         // A user who may only write events may not ask for the version: then it shows when we write.
@@ -72,7 +72,7 @@ pub(super) async fn load_template(
     host: usize,
     template: &Loadable,
     overwrite: bool,
-    deadline: Deadline,
+    deadline: &Deadline,
 ) -> Result<bool, SinkError> {
     let path = ["_index_template", &template.name];
     if !overwrite {
@@ -82,7 +82,7 @@ pub(super) async fn load_template(
             query: &[],
             body: None,
         };
-        let answer = client.send(host, request, deadline.remaining()).await?;
+        let answer = client.send(host, request, deadline).await?;
         match answer.status {
             200..=299 => return Ok(false),
             404 => {}
@@ -100,7 +100,7 @@ pub(super) async fn load_template(
             gzip: false,
         }),
     };
-    let answer = client.send(host, request, deadline.remaining()).await?;
+    let answer = client.send(host, request, deadline).await?;
     match answer.status {
         200..=299 => Ok(true),
         403 => Err(no_right(client, host)),
