@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::support::process::{Home, PASSWORD, Process, SOON, ask, customers_with, eventually, get};
 use crate::support::windowed::{COMMANDS, busy};
 
-const PATHS: [&str; 12] = [
+const PATHS: [&str; 14] = [
     "/health",
     "/leader",
     "/primary",
@@ -19,6 +19,8 @@ const PATHS: [&str; 12] = [
     "/replica",
     "/liveness",
     "/readiness",
+    "/cluster",
+    "/history",
     "/commands",
     "/metrics",
     "/",
@@ -141,6 +143,26 @@ async fn a_single_node_leads_and_tells_how_it_fares() {
             .metric("ecsbeat_output_acked_events_total{output=\"elasticsearch\"}")
             .unwrap()
             > 20.0
+    );
+    assert_eq!(metrics.metric("ecsbeat_ha_is_leader"), Some(1.0));
+    assert_eq!(
+        metrics.metric("ecsbeat_ha_cluster_unlocked"),
+        None,
+        "there is no cluster"
+    );
+    let cluster = get(address, "/cluster").await.json();
+    let members = cluster["members"].as_array().unwrap();
+    assert_eq!(members.len(), 1, "{cluster}");
+    assert_eq!(
+        (&members[0]["role"], &members[0]["is_self"]),
+        (&Value::from("leader"), &Value::Bool(true)),
+        "{cluster}"
+    );
+    assert_eq!(members[0]["instance"], leader["instance"]);
+    assert!(members[0]["lag_s"].as_u64().unwrap() < 60, "{cluster}");
+    assert_eq!(
+        get(address, "/history").await.json()["history"],
+        Value::Array(Vec::new())
     );
     assert_eq!(get(address, "/").await.json()["beat"], "ecsbeat");
     let stats = get(address, "/stats").await.json();
