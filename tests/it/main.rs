@@ -18,6 +18,8 @@ mod config;
 mod config_ha;
 /// Odd answers of a simulated ECS, and what the collector makes of them.
 mod data_faults;
+/// The store over real etcd clusters: requests, watches, faults, logins, TLS.
+mod dcs;
 /// What ECS does wrong: accounts, answers, connections, topology, load, secrets.
 mod faults;
 /// For every type, answers in the shapes that ECS gives and the events they must become.

@@ -12,6 +12,9 @@ use tonic::{Code, Status};
 use super::connect::Unreachable;
 use crate::tls;
 
+/// Said where a request is too large.
+const TOO_LARGE: &str = ": the limit is etcd's --max-request-bytes, 1.5 MiB unless set";
+
 /// Why an attempt has no response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Failure {
@@ -87,9 +90,7 @@ fn of_status(status: &Status) -> Failure {
         Code::InvalidArgument if said.contains("authentication failed") => {
             refused(": check ha.etcd.username and ha.etcd.password")
         }
-        Code::InvalidArgument if said.contains("request is too large") => {
-            refused(" (its limit is --max-request-bytes, 1.5 MiB unless set)")
-        }
+        Code::InvalidArgument if said.contains("request is too large") => refused(TOO_LARGE),
         Code::PermissionDenied => {
             refused(": the user of ha.etcd.username, or of the client certificate, needs a role for it")
         }
@@ -104,7 +105,7 @@ fn of_status(status: &Status) -> Failure {
             ": its database is full; compact and defragment it, run `etcdctl alarm disarm`, and set \
              --auto-compaction-retention, which is off by default",
         ),
-        Code::ResourceExhausted if said.contains("larger than max") => refused(""),
+        Code::ResourceExhausted if said.contains("larger than max") => refused(TOO_LARGE),
         Code::OutOfRange if said.starts_with("etcdserver:") => refused(""),
         // An older etcd says so in words only.
         Code::Unknown if said.contains("invalid auth token") => stale(said, false),
