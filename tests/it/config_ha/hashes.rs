@@ -35,7 +35,8 @@ ha:
   enabled: true
   cluster: prod
 output:
-  console.enabled: false
+  console: {enabled: false, pretty: true}
+  file: {enabled: false}
   elasticsearch: {username: u, hosts: es1, password: '${x-secret}'}
 x-secret: CANARY-output
 monitoring.enabled: true
@@ -163,14 +164,17 @@ fn whatever_else_differs_changes_the_hash_of_the_configuration() {
 
 #[test]
 fn a_list_of_the_environment_is_not_cut_short() {
-    let with = |hosts: &str, variable: &str| {
-        let text = format!("{BASE}{HA}tags: {hosts}\n");
+    let with = |tags: &str, variable: &str| {
+        // The variable is nothing but the list.
+        let base = BASE.replace("${ECS_PASSWORD}", "CANARY-ecs");
+        let text = format!("{base}{HA}tags: {tags}\n");
         read_with(&text, Sources::default(), variable).unwrap()
     };
     let tags = "[x, '${ECS_PASSWORD}', y]";
     let found = with(tags, "a,b");
     assert_eq!(found.tags, ["x", "a", "b", "y"]);
     let hash = |config: Config| config.ha.unwrap().config_hash;
+    assert_eq!(hash(with(tags, "a,b")), hash(with("[x, a, b, y]", "")));
     assert_ne!(hash(with(tags, "a,b")), hash(with(tags, "c,b")));
     assert_ne!(hash(with(tags, "a,b")), hash(with(tags, "a,c")));
 }
