@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::election::solo;
 use crate::output::{self, Sink as _};
 use crate::telemetry::metrics::Metrics;
+use crate::tls;
 
 /// Everything that can be told without reaching anybody: files, keys, certificates.
 pub fn config(config: &Config) -> anyhow::Result<Outcome> {
@@ -21,6 +22,11 @@ pub fn config(config: &Config) -> anyhow::Result<Outcome> {
         output::build(output, &config.template, &metrics, &Clock::system())?;
     }
     clients(&config.ecsbeat, &metrics)?;
+    if let Some(ha) = &config.ha
+        && ha.etcd.hosts.iter().any(|host| host.scheme() == "https")
+    {
+        tls::client_config(&ha.etcd.ssl).map_err(|error| anyhow::anyhow!("ha.etcd.{error}"))?;
+    }
     for warning in &config.warnings {
         say(&format!("WARN {warning}\n"));
     }

@@ -114,3 +114,39 @@ fn hex(bytes: &[u8]) -> String {
         text
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Secret;
+    use super::*;
+
+    #[test]
+    fn secrets_are_keyed_by_the_cluster() {
+        let with = |answer| {
+            let mut given = Given::default();
+            given.add("output.elasticsearch.password", answer);
+            given
+        };
+        let secret = |text: &str| with(Answer::Secret(Secret::new(text)));
+        let hash = config(&secret("one"), "prod");
+        assert_eq!(hash, config(&secret("one"), "prod"));
+        assert_ne!(hash, config(&secret("two"), "prod"));
+        assert_ne!(hash, config(&secret("one"), "test"));
+        assert_ne!(hash, config(&with(Answer::Plain("one".into())), "prod"));
+        assert!(!format!("{:?}", secret("CANARY")).contains("CANARY"));
+    }
+
+    #[test]
+    fn only_whole_settings_belong_to_one_host() {
+        assert!(is_of_one_host("name") && is_of_one_host("path.data") && is_of_one_host("ha.priority"));
+        for path in [
+            "names",
+            "ha",
+            "ha.ttl",
+            "output.file.path",
+            "ecsbeat.customers.0.name",
+        ] {
+            assert!(!is_of_one_host(path), "{path}");
+        }
+    }
+}

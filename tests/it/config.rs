@@ -517,7 +517,7 @@ fn a_built_in_command_that_does_not_fit_is_named() {
 proptest::proptest! {
     #[test]
     fn no_argument_makes_it_panic(
-        key in "(ecsbeat|output|queue|x|http|fields|tags|setup)(\\.[a-z_.0-9]{0,12}){0,3}",
+        key in "(ecsbeat|output|queue|x|ha|http|fields|tags|setup)(\\.[a-z_.0-9]{0,12}){0,3}",
         value in "[\\[\\]{}:,\"'$a0-9sm. é%-]{0,20}",
     ) {
         let overrides = vec![format!("{key}={value}")];

@@ -22,6 +22,16 @@ const OUTSIDE: [(&str, &[&str]); 10] = [
     ("anyhow", &["main.rs", "check.rs"]),
 ];
 
+/// Where the text of a secret may be taken out: where it is read, and where it is sent.
+const SECRETS: [&str; 6] = [
+    "config/",
+    "dcs/etcd/",
+    "ecs/",
+    "http/",
+    "output/elasticsearch/",
+    "tls/",
+];
+
 /// A folder, and the modules of ours that it must not know.
 const INSIDE: [(&str, &[&str]); 11] = [
     (
@@ -82,7 +92,18 @@ const INSIDE: [(&str, &[&str]); 11] = [
     (
         "config/",
         &[
-            "collect", "ecs", "election", "output", "pipeline", "schedule", "app", "http",
+            "checkpoint",
+            "cluster",
+            "collect",
+            "dcs",
+            "ecs",
+            "election",
+            "output",
+            "pipeline",
+            "schedule",
+            "status",
+            "app",
+            "http",
         ],
     ),
 ];
@@ -173,6 +194,36 @@ fn lower_layers_do_not_know_higher_ones() {
                     wrong.push(format!("src/{name} imports crate::{module}"));
                 }
             }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn secrets_are_taken_out_in_few_places() {
+    let mut wrong = Vec::new();
+    for (name, text) in sources("src") {
+        let allowed = is_test(&name) || SECRETS.iter().any(|place| name.starts_with(place));
+        if !allowed && code(&text).contains(".expose()") {
+            wrong.push(format!("src/{name} exposes a secret"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_task_is_owned() {
+    let mut wrong = Vec::new();
+    for (name, text) in sources("src") {
+        let code = code(&text);
+        if !is_test(&name)
+            && ["tokio::spawn(", "task::spawn("]
+                .iter()
+                .any(|call| code.contains(call))
+        {
+            wrong.push(format!(
+                "src/{name} starts a task that nobody owns; spawn it in a JoinSet"
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
