@@ -160,3 +160,6 @@ pub trait Dcs: Send + Sync + 'static {
     /// that is needed and says [`Hint::Changed`] then. Ends when the receiver is gone.
     fn watch(&self, hints: mpsc::Sender<Hint>) -> impl Future<Output = ()> + Send;
 }
+
+#[cfg(test)]
+pub(crate) mod model;

@@ -5,6 +5,7 @@
 //! of requests are in flight at most: renewals of the lease, which nothing may hold up, and everything else in order.
 //! It must never let a tenure begin while it cannot prove that its lease lives.
 
+mod answers;
 mod asking;
 mod lead;
 mod orders;

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::view::View;
-use super::{Me, Settings};
+use super::{Machine, Me, Now, Phase, Settings};
 use crate::cluster::LeaderRecord;
 
 /// Losses older than this are forgotten.
@@ -41,6 +41,37 @@ impl Losses {
             return Duration::ZERO;
         }
         *last + (Duration::from_secs(1) * 2_u32.pow(doublings)).min(LONGEST_PAUSE)
+    }
+}
+
+impl Machine {
+    /// When this instance may race; `None` = not as things stand.
+    pub(super) fn race_at(&mut self, now: Now) -> Option<Duration> {
+        let free = self.phase == Phase::Following
+            && self.registered
+            && !self.dirty
+            && !self.stopping
+            && self.view.leader.is_none()
+            && now.boot < self.deadline();
+        if !free || self.why_barred().is_some() {
+            return None;
+        }
+        let vacant = self.vacant_since?;
+        let me = &self.settings.me;
+        let rank = rank(me, &self.view, self.former.as_ref());
+        let turn = vacant + self.settings.race_delay * rank.min(100);
+        let at = match &self.view.switchover {
+            Some(order) if order.candidate.as_ref() == Some(&me.instance) => return Some(vacant),
+            _ if self.view.paused => return None,
+            Some(order) if order.leader == me.instance || order.candidate.is_some() => {
+                turn + self.settings.loop_wait
+            }
+            _ => turn,
+        };
+        if others_could(me, &self.view) {
+            return Some(at.max(self.losses.held_back_until(now.boot)));
+        }
+        Some(at)
     }
 }
 
