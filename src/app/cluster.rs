@@ -46,7 +46,7 @@ impl App {
         companions: &mut JoinSet<()>,
         http: &mut Option<ServerHandle>,
     ) -> Result<Outcome, AppError> {
-        let store = |_: &str| {
+        let store = || {
             EtcdStore::new(
                 &ha.etcd,
                 &ha.cluster,
@@ -56,17 +56,42 @@ impl App {
             )
         };
         // Connections belong to the runtime that opened them, and the election has one of its own.
-        let checkpoints = Arc::new(store("checkpoints")?);
+        let checkpoints = Arc::new(store()?);
         let equipment = Equipment {
             settings: self.settings(ha),
-            dcs: Arc::new(store("election")?),
+            dcs: Arc::new(store()?),
             clock: self.clock.clone(),
             status: Arc::clone(&self.status),
             heartbeat: self.heartbeat.clone(),
             metrics: self.metrics.clone(),
             orders,
         };
+        self.metrics.ha.priority.tell(Some(i64::from(ha.priority)));
         let mut seat = replica::start(equipment, &self.config.path.data)?;
+        let report = seat.report();
+        let beside = async {
+            let survey = self.survey(&checkpoints, ha.retry_timeout);
+            match ha.yield_after {
+                Some(after) => tokio::join!(survey, self.look_around(after, report)).0,
+                None => survey.await,
+            }
+        };
+        tokio::select! {
+            result = self.take_turns(ha, &checkpoints, &mut seat, stop, companions, http) => result,
+            () = beside => Err(AppError::Died("the survey")),
+        }
+    }
+
+    /// Works whenever there is a tenure, until the replica has ended.
+    async fn take_turns(
+        &self,
+        ha: &Ha,
+        checkpoints: &Arc<EtcdStore>,
+        seat: &mut Seat,
+        stop: CancellationToken,
+        companions: &mut JoinSet<()>,
+        http: &mut Option<ServerHandle>,
+    ) -> Result<Outcome, AppError> {
         let mut leaving: JoinSet<()> = JoinSet::new();
         let mut died = None;
         let mut stopping = false;
@@ -81,13 +106,13 @@ impl App {
                 tenure = seat.tenure() => tenure,
                 Some(_) = leaving.join_next() => continue,
                 _ = companions.join_next(), if !stopping => {
-                    died = Some("a background task");
+                    died = Some(AppError::Died("a background task"));
                     stopping = true;
                     seat.stop();
                     continue;
                 }
                 () = http_ended(http), if !stopping => {
-                    died = Some("the HTTP server");
+                    died = Some(AppError::Died("the HTTP server"));
                     stopping = true;
                     seat.stop();
                     continue;
@@ -95,18 +120,27 @@ impl App {
             };
             let Some(tenure) = tenure else { break };
             self.metrics.leader.set(1);
-            let (end, clients) = self
-                .serve_tenure(ha, &checkpoints, &seat, &tenure, &stop, &mut stopping)
-                .await?;
+            let served = self
+                .serve_tenure(ha, checkpoints, seat, &tenure, &stop, &mut stopping)
+                .await;
             self.metrics.leader.set(0);
             self.status.forget_units();
+            self.status.forget_outputs();
+            self.metrics.forget_work();
             // The next leader waits for nothing but this.
             seat.ended(&tenure);
-            if let Some(clients) = clients {
-                leaving.spawn(async move { clients.log_out(Instant::now()).await });
+            match served {
+                Ok((end, clients)) => {
+                    if let Some(clients) = clients {
+                        leaving.spawn(async move { clients.log_out(Instant::now()).await });
+                    }
+                    if let End::Died(part) = end {
+                        died = Some(AppError::Died(part));
+                    }
+                }
+                Err(error) => died = Some(error),
             }
-            if let End::Died(part) = end {
-                died = Some(part);
+            if died.is_some() && !stopping {
                 stopping = true;
                 seat.stop();
             }
@@ -114,10 +148,7 @@ impl App {
         let outcome = seat.outcome().await;
         while leaving.join_next().await.is_some() {}
         outcome?;
-        match died {
-            Some(part) => Err(AppError::Died(part)),
-            None => Ok(Outcome::Well),
-        }
+        died.map_or(Ok(Outcome::Well), Err)
     }
 
     /// The work of one tenure, from its beginning to its end.

@@ -6,8 +6,10 @@
 
 mod cluster;
 mod data;
+mod sight;
 mod single;
 mod stages;
+mod survey;
 mod work;
 
 use std::sync::Arc;
@@ -149,11 +151,8 @@ impl App {
         let over = CancellationToken::new();
         let mut companions = self.companions(source, &over);
         let result = match (&self.config.ha, &self.store) {
-            (Some(ha), _) => {
-                self.run_replica(ha, orders, stop, &mut companions, &mut http)
-                    .await
-            }
-            (None, Some(store)) => self.run_single(store, stop, &mut companions, &mut http).await,
+            (Some(ha), _) => Box::pin(self.run_replica(ha, orders, stop, &mut companions, &mut http)).await,
+            (None, Some(store)) => Box::pin(self.run_single(store, stop, &mut companions, &mut http)).await,
             (None, None) => Err(AppError::Died("the checkpoint file")),
         };
         over.cancel();
