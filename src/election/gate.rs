@@ -9,11 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::controls;
 use crate::clock::Clock;
+use crate::telemetry::metrics_ha::WhyLabels;
 
 /// The right to work, from winning it until it is cancelled or its deadline passes.
 #[derive(Debug, Clone)]
@@ -38,6 +41,8 @@ struct Gate {
     trusted: Notify,
     drain: CancellationToken,
     cancel: CancellationToken,
+    /// Refusals; `None` = a single node.
+    denied: Option<Family<WhyLabels, Counter>>,
 }
 
 const NEVER: u64 = u64::MAX;
@@ -49,16 +54,30 @@ pub struct NoTenure;
 
 impl Tenure {
     /// The tenure of a term, until `deadline` (time since boot) unless it is extended.
-    pub(super) fn new(instance: &Arc<str>, term: u64, deadline: Duration, clock: Clock) -> Self {
-        Self::build(instance, term, nanos(deadline), clock, CancellationToken::new())
+    pub(super) fn new(
+        instance: &Arc<str>,
+        term: u64,
+        deadline: Duration,
+        clock: Clock,
+        denied: Family<WhyLabels, Counter>,
+    ) -> Self {
+        let cancel = CancellationToken::new();
+        Self::build(instance, term, nanos(deadline), clock, cancel, Some(denied))
     }
 
     /// The tenure of a single node: without a deadline, over when `cancel` is.
     pub(super) fn endless(instance: &Arc<str>, clock: Clock, cancel: CancellationToken) -> Self {
-        Self::build(instance, 0, NEVER, clock, cancel)
+        Self::build(instance, 0, NEVER, clock, cancel, None)
     }
 
-    fn build(instance: &Arc<str>, term: u64, deadline: u64, clock: Clock, cancel: CancellationToken) -> Self {
+    fn build(
+        instance: &Arc<str>,
+        term: u64,
+        deadline: u64,
+        clock: Clock,
+        cancel: CancellationToken,
+        denied: Option<Family<WhyLabels, Counter>>,
+    ) -> Self {
         Self(Arc::new(Gate {
             instance: Arc::clone(instance),
             term,
@@ -68,6 +87,7 @@ impl Tenure {
             trusted: Notify::new(),
             drain: CancellationToken::new(),
             cancel,
+            denied,
         }))
     }
 
@@ -90,6 +110,7 @@ impl Tenure {
             trusted.as_mut().enable();
             let left = self.0.left();
             if left.is_zero() {
+                self.0.deny();
                 return Err(NoTenure);
             }
             if !self.0.is_doubted() {
@@ -168,6 +189,32 @@ impl Gate {
         }
     }
 
+    /// Somebody wanted to send and may not.
+    fn deny(&self) {
+        let why = match self.deadline.load(Ordering::Acquire) {
+            NEVER => return,
+            _ if self.cancel.is_cancelled() => "closed",
+            deadline => match self
+                .clock
+                .since_boot()
+                .checked_sub(Duration::from_nanos(deadline))
+            {
+                None => "doubted",
+                Some(late) => {
+                    tracing::warn!(
+                        term = self.term,
+                        late_by_ms = late.as_millis(),
+                        "publish refused: lease deadline passed"
+                    );
+                    "expired"
+                }
+            },
+        };
+        if let Some(denied) = &self.denied {
+            denied.get_or_create(&WhyLabels { why }).inc();
+        }
+    }
+
     fn is_doubted(&self) -> bool {
         self.doubted.load(Ordering::Acquire) && !controls::gate_is_off()
     }
@@ -187,6 +234,7 @@ impl Permit {
     /// To be asked immediately before bytes go out: the process may have been paused since the permit was given.
     pub fn check(&self) -> Result<(), NoTenure> {
         if self.gate.left().is_zero() || self.gate.is_doubted() {
+            self.gate.deny();
             return Err(NoTenure);
         }
         Ok(())
@@ -209,7 +257,8 @@ mod tests {
     fn tenure(left: Duration) -> (Tenure, Clock) {
         let clock = Clock::simulated(Timestamp::UNIX_EPOCH);
         let deadline = clock.since_boot() + left;
-        (Tenure::new(&"node-a".into(), 7, deadline, clock.clone()), clock)
+        let tenure = Tenure::new(&"node-a".into(), 7, deadline, clock.clone(), Family::default());
+        (tenure, clock)
     }
 
     #[tokio::test(start_paused = true)]

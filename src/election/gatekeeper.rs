@@ -165,7 +165,13 @@ mod tests {
 
     fn kept(watch: &Watch, left: Duration) -> (Tenure, Mutex<Vec<Kept>>) {
         let deadline = watch.clock.since_boot() + left;
-        let tenure = Tenure::new(&"a".into(), 3, deadline, watch.clock.clone());
+        let tenure = Tenure::new(
+            &"a".into(),
+            3,
+            deadline,
+            watch.clock.clone(),
+            watch.metrics.gate_denied.clone(),
+        );
         let kept = Kept {
             tenure: tenure.clone(),
             closed: None,

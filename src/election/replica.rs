@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -26,6 +28,7 @@ use crate::dcs::{Answer, Dcs, DcsError, Hint, LeaseId};
 use crate::heartbeat::Heartbeat;
 use crate::status::{State, Status};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics_ha::WhyLabels;
 
 /// The loop comes round at least so often.
 const LONGEST_SLEEP: Duration = Duration::from_millis(500);
@@ -175,6 +178,7 @@ struct Replica<D> {
     next_slip: u64,
     memory: Memory,
     notes: Notes,
+    denied: Family<WhyLabels, Counter>,
     seen: Option<Duration>,
 }
 
@@ -200,6 +204,7 @@ impl<D: Dcs> Replica<D> {
             slips: HashMap::new(),
             next_slip: 0,
             memory: Memory::new(file),
+            denied: equipment.metrics.ha.gate_denied.clone(),
             notes: Notes::new(equipment.metrics.ha),
             seen: None,
         }
@@ -295,7 +300,8 @@ impl<D: Dcs> Replica<D> {
                     }));
                 }
                 Effect::Lead { term, deadline } => {
-                    let tenure = Tenure::new(&self.me, term, deadline, self.clock.clone());
+                    let tenure =
+                        Tenure::new(&self.me, term, deadline, self.clock.clone(), self.denied.clone());
                     self.gatekeeper.keep(tenure.clone());
                     self.tenure = Some(tenure.clone());
                     let _ = self.tenures.send(tenure);
