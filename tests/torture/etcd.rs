@@ -233,22 +233,4 @@ impl Etcd {
         let deleted = answer["deleted"].as_str().and_then(|count| count.parse().ok());
         Ok(deleted.unwrap_or(0))
     }
-
-    /// Writes a key, on a lease where one is given.
-    pub(crate) async fn put(&self, key: &str, value: &str, lease: Option<&str>) -> anyhow::Result<()> {
-        let body = json!({
-            "key": STANDARD.encode(key), "value": STANDARD.encode(value), "lease": lease.unwrap_or("0"),
-        });
-        self.ask("/v3/kv/put", &body).await?;
-        Ok(())
-    }
-
-    /// A new lease.
-    pub(crate) async fn grant(&self, seconds: u64) -> anyhow::Result<String> {
-        let answer = self
-            .ask("/v3/lease/grant", &json!({"TTL": seconds.to_string()}))
-            .await?;
-        let id = answer["ID"].as_str().context("the lease has no id")?;
-        Ok(id.to_owned())
-    }
 }
