@@ -124,7 +124,13 @@ fn is_test(name: &str) -> bool {
 #[test]
 fn every_file_says_what_it_owns_and_has_one_concept() {
     let mut wrong = Vec::new();
-    for folder in ["src", "tests/it", "tests/bench", "tests/ecs-sim/src"] {
+    for folder in [
+        "src",
+        "tests/it",
+        "tests/bench",
+        "tests/torture",
+        "tests/ecs-sim/src",
+    ] {
         for (name, text) in sources(folder) {
             if !text.starts_with("//!") {
                 wrong.push(format!("{folder}/{name}: no `//!` at its head"));
@@ -179,7 +185,7 @@ fn lower_layers_do_not_know_higher_ones() {
 #[test]
 fn nothing_unfinished_is_left() {
     let mut wrong = Vec::new();
-    for folder in ["src", "tests/it"] {
+    for folder in ["src", "tests/it", "tests/torture"] {
         for (name, text) in sources(folder) {
             if name == "tidy.rs" {
                 continue;

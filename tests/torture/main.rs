@@ -67,9 +67,11 @@ struct Cli {
     /// The ecsbeat to torture; the one of this build unless given.
     #[arg(long)]
     binary: Option<PathBuf>,
-    /// Switch a safeguard of the product off (it must be built with `negative-controls`): the checker has to notice.
-    /// gate, fencing or checkpoint-order.
+    /// Another release of it: rolling restarts change between the two.
     #[arg(long)]
+    other_binary: Option<PathBuf>,
+    /// Switch a safeguard of the product off (it must be built with `negative-controls`): the checker has to notice.
+    #[arg(long, value_parser = ["gate", "fencing", "checkpoint-order"])]
     control: Option<String>,
     /// Judge a recording that is there, and do nothing else.
     #[arg(long)]
@@ -186,6 +188,7 @@ async fn torture(cli: &Cli, etcd: &Path, directory: &Path) -> anyhow::Result<Vec
     for number in 0..clusters {
         let launch = Launch {
             binary: binary.clone(),
+            other: cli.other_binary.clone(),
             control: cli.control.clone(),
             faketime: faketime.clone().filter(|_| number % CLOCKS == 0),
         };
@@ -211,7 +214,18 @@ async fn torture(cli: &Cli, etcd: &Path, directory: &Path) -> anyhow::Result<Vec
 }
 
 fn kinds(cli: &Cli, clocks: bool) -> Vec<Kind> {
-    let chosen = |kind: &Kind| cli.kinds.is_empty() || cli.kinds.contains(kind);
+    // Where a safeguard is off, those that need it.
+    let needed: &[Kind] = match cli.control.as_deref() {
+        Some("gate") => &[Kind::Pause, Kind::CutEtcd],
+        Some("fencing") => &[Kind::Pause, Kind::CutEtcd, Kind::Revoke, Kind::DeleteKey],
+        Some("checkpoint-order") => &[Kind::Crash, Kind::HostCrash, Kind::CutOutput, Kind::Two],
+        _ => &[],
+    };
+    let chosen = |kind: &Kind| match (&*cli.kinds, needed) {
+        ([], []) => true,
+        ([], needed) => needed.contains(kind),
+        (chosen, _) => chosen.contains(kind),
+    };
     Kind::all()
         .filter(|kind| chosen(kind) && kind.fits(cli.etcd_members, clocks))
         .collect()

@@ -34,6 +34,8 @@ pub(crate) const PREFIX: &str = "/ecsbeat";
 pub(crate) struct Launch {
     /// The product.
     pub(crate) binary: PathBuf,
+    /// Another release of it, to and from which rolling restarts change.
+    pub(crate) other: Option<PathBuf>,
     /// `ECSBEAT_NEGATIVE_CONTROL`
     pub(crate) control: Option<String>,
     /// libfaketime, where clocks are to be set.
@@ -276,6 +278,13 @@ ha:
     pub(crate) async fn kill(&mut self) -> anyhow::Result<()> {
         self.signal(Signal::KILL)?;
         self.ended(Duration::from_secs(10)).await
+    }
+
+    /// Its next start is with the other release, where there is one.
+    pub(crate) fn change_release(&mut self) {
+        if let Some(other) = &mut self.launch.other {
+            std::mem::swap(other, &mut self.launch.binary);
+        }
     }
 
     /// Notes it if its process has ended by itself, and starts it again, as a supervisor would.

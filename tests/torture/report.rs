@@ -10,8 +10,8 @@ use std::time::Duration;
 use crate::checker::{Findings, History, Rule, Takeover};
 use crate::record::Micros;
 
-/// How many violations are shown with their place in the recording.
-const SHOWN: usize = 12;
+/// How many violations of each rule are shown with their place in the recording.
+const SHOWN: usize = 2;
 
 /// Says something on standard output.
 #[expect(clippy::print_stdout, reason = "this is the tool's output")]
@@ -136,12 +136,11 @@ pub(crate) fn counts(verdicts: &[Verdict]) -> String {
 pub(crate) fn violations(verdicts: &[Verdict]) -> String {
     let mut rules: BTreeMap<Rule, usize> = BTreeMap::new();
     let mut text = String::new();
-    let mut shown = 0;
     for verdict in verdicts {
         for violation in &verdict.findings.violations {
-            *rules.entry(violation.rule).or_default() += 1;
-            shown += 1;
-            if shown > SHOWN {
+            let count = rules.entry(violation.rule).or_default();
+            *count += 1;
+            if *count > SHOWN {
                 continue;
             }
             let _ = writeln!(
@@ -157,11 +156,8 @@ pub(crate) fn violations(verdicts: &[Verdict]) -> String {
             }
         }
     }
-    if shown > SHOWN {
-        let _ = writeln!(text, "… and {} more", shown - SHOWN);
-    }
     for (rule, count) in rules {
-        let _ = writeln!(text, "violations of {rule:?}: {count}");
+        let _ = writeln!(text, "violations of [{rule}]: {count}");
     }
     text
 }

@@ -158,13 +158,19 @@ impl History {
         self.setup.epoch.saturating_add(at)
     }
 
-    /// The lines around a moment, shortened.
+    /// The lines around a moment, shortened. Answers of standbys are left out.
     pub(crate) fn excerpt(&self, at: Micros) -> Vec<String> {
+        let tells = |line: &&Line| match &line.what {
+            What::Probe(probe) => probe.path == "/leader" && probe.status == 200,
+            _ => true,
+        };
         let place = self.lines.partition_point(|line| line.at < at);
-        let begin = place.saturating_sub(AROUND);
-        let end = (place + AROUND).min(self.lines.len());
-        self.lines[begin..end]
-            .iter()
+        let (before, after) = self.lines.split_at(place);
+        let mut shown: Vec<&Line> = before.iter().rev().filter(tells).take(AROUND).collect();
+        shown.reverse();
+        shown.extend(after.iter().filter(tells).take(AROUND));
+        shown
+            .into_iter()
             .map(|line| {
                 let text = serde_json::to_string(line).unwrap_or_default();
                 let mark = if line.at == at { '>' } else { ' ' };

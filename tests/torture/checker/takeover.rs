@@ -80,7 +80,7 @@ fn first_seen(history: &History) -> Vec<(u64, Option<Micros>, Option<Micros>)> {
     let mut seen: std::collections::BTreeMap<u64, (Option<Micros>, Option<Micros>)> =
         std::collections::BTreeMap::new();
     for probe in history.leaders() {
-        if let Some(term) = probe.term {
+        if let Some(term) = probe.term.filter(|term| *term > 0) {
             let entry = seen.entry(term).or_default();
             entry.0 = earliest(entry.0, Some(probe.got));
         }

@@ -96,6 +96,7 @@ impl Scene<'_> {
     pub(super) async fn rolling(&mut self) -> anyhow::Result<()> {
         for replica in 0..self.cluster.replicas.len() {
             let leads = self.cluster.leader().await? == replica;
+            self.cluster.replicas[replica].change_release();
             self.restart_in_order(replica, leads).await?;
             // What is asked may be answered by the old process still.
             last(Duration::from_millis(500)).await;
