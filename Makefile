@@ -3,7 +3,8 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help demo build release test lint doc bench tools build-tools clean
+.PHONY: help demo build release test torture lint doc bench tools clean
+.PHONY: help demo build release test torture lint doc bench tools clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -22,6 +23,10 @@ test: tools ## Every test
 	$(CARGO) test --workspace
 
 lint: build-tools ## Format, lints and documentation, warnings denied
+torture: tools ## Three replicas on one lease, 200 faults: nothing missed, lost or doubled
+	$(CARGO) test --release --test torture -- --faults 200 --clusters 4 --outage 30 $(TORTURE)
+
+lint: tools ## Format, lints and documentation, warnings denied
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --workspace --no-deps

@@ -147,7 +147,13 @@ fn is_test(name: &str) -> bool {
 #[test]
 fn every_file_says_what_it_owns_and_has_one_concept() {
     let mut wrong = Vec::new();
-    for folder in ["src", "tests/it", "tests/bench", "tests/ecs-sim/src"] {
+    for folder in [
+        "src",
+        "tests/it",
+        "tests/bench",
+        "tests/torture",
+        "tests/ecs-sim/src",
+    ] {
         for (name, text) in sources(folder) {
             if !text.starts_with("//!") {
                 wrong.push(format!("{folder}/{name}: no `//!` at its head"));
@@ -232,7 +238,7 @@ fn every_task_is_owned() {
 #[test]
 fn nothing_unfinished_is_left() {
     let mut wrong = Vec::new();
-    for folder in ["src", "tests/it"] {
+    for folder in ["src", "tests/it", "tests/torture"] {
         for (name, text) in sources(folder) {
             if name == "tidy.rs" {
                 continue;

@@ -225,6 +225,7 @@ impl Federation {
             },
             billing: Billing {
                 lag_secs: self.billing_lag,
+                ..Billing::default()
             },
             latency: Latency {
                 ms: self.latency_ms,

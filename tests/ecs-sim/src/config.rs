@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use crate::metering;
 use crate::profile::Profile;
 
 /// How a simulator is made.
@@ -122,6 +123,9 @@ pub struct Journal {
 pub struct Billing {
     /// How far `uptodate_till` is behind the clock, in seconds.
     pub lag_secs: i64,
+    /// Windows begin and end on multiples of it, in seconds. That of the real thing is 300; the figures are booked
+    /// every 300 seconds whatever it is, so that most of several shorter windows show that nothing happened.
+    pub grid_secs: i64,
 }
 
 /// Time that every answer takes.
@@ -236,7 +240,10 @@ impl Default for Journal {
 
 impl Default for Billing {
     fn default() -> Self {
-        Self { lag_secs: 600 }
+        Self {
+            lag_secs: 600,
+            grid_secs: metering::STEP,
+        }
     }
 }
 

@@ -31,9 +31,10 @@ pub(crate) struct Held {
     pub(crate) bytes: i64,
 }
 
-/// The 5-minute mark at or before `seconds`.
-pub(crate) fn floor(seconds: i64) -> i64 {
-    seconds.div_euclid(STEP) * STEP
+/// The mark of a grid at or before `seconds`.
+pub(crate) fn floor(seconds: i64, grid: i64) -> i64 {
+    let grid = grid.max(1);
+    seconds.div_euclid(grid) * grid
 }
 
 /// Grows by `rate` a step, unevenly; the difference over any steps is more than nothing.

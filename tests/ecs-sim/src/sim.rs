@@ -211,7 +211,8 @@ impl Sim {
     /// Up to where billing is complete, in epoch seconds.
     pub fn billing_complete_till(&self) -> i64 {
         let federation = &self.running.federation;
-        crate::metering::floor(federation.clock.now() - federation.config.billing.lag_secs)
+        let billing = &federation.config.billing;
+        crate::metering::floor(federation.clock.now() - billing.lag_secs, billing.grid_secs)
     }
 
     /// What the clock shows, in epoch seconds.

@@ -16,7 +16,10 @@ const PATH: &str = "/object/billing/namespace/sample";
 async fn bench(lag_secs: i64) -> Bench {
     Bench::new(ecs_sim::Config {
         namespaces: 3,
-        billing: Billing { lag_secs },
+        billing: Billing {
+            lag_secs,
+            ..Billing::default()
+        },
         ..small()
     })
     .await

@@ -25,7 +25,10 @@ async fn world() -> Sim {
         processes_per_node: PROCESSES,
         namespaces: NAMESPACES,
         directory_tables: TABLES,
-        billing: Billing { lag_secs: 0 },
+        billing: Billing {
+            lag_secs: 0,
+            ..Billing::default()
+        },
         ..Config::for_tests()
     })
     .await

@@ -105,7 +105,8 @@ impl<'a> Question<'a> {
             return Err(Answer::error(400, 1008, "sizeunit is not valid"));
         }
         let what = if what == "info" { What::Info } else { window(ask)? };
-        let uptodate_till = metering::floor(ask.now - ask.federation.config.billing.lag_secs);
+        let billing = &ask.federation.config.billing;
+        let uptodate_till = metering::floor(ask.now - billing.lag_secs, billing.grid_secs);
         let detail = query.is_true("include_bucket_detail");
         Ok(Self {
             ask,
@@ -284,7 +285,10 @@ impl<'a> Question<'a> {
         }
         o.raw("total_objects", held.objects);
         if matches!(self.what, What::Info) {
-            o.text("sample_time", &clock::zulu_stamp(metering::floor(self.ask.now)));
+            o.text(
+                "sample_time",
+                &clock::zulu_stamp(metering::floor(self.ask.now, metering::STEP)),
+            );
             if profile.has_long_billing() {
                 o.text("total_mpu_size", "0");
                 o.raw("total_mpu_parts", 0);
@@ -307,8 +311,9 @@ impl<'a> Question<'a> {
     }
 }
 
-/// The window of a sample: both ends on the 5-minute grid, the start before the end.
+/// The window of a sample: both ends on the grid, the start before the end.
 fn window(ask: &Ask<'_>) -> Result<What, Answer> {
+    let grid = ask.federation.config.billing.grid_secs;
     let time = |key: &str| {
         let text = ask
             .request
@@ -317,13 +322,13 @@ fn window(ask: &Ask<'_>) -> Result<What, Answer> {
             .ok_or_else(|| Answer::error(400, 1008, &format!("{key} is missing")))?;
         let at =
             clock::parse(text).ok_or_else(|| Answer::error(400, 1008, &format!("{key} is not a time")))?;
-        if metering::floor(at) == at {
+        if metering::floor(at, grid) == at {
             Ok(at)
         } else {
             Err(Answer::error(
                 400,
                 1029,
-                &format!("{key} is not a multiple of 5 minutes"),
+                &format!("{key} is not a multiple of {} minutes", grid as f64 / 60.0),
             ))
         }
     };

@@ -1,0 +1,35 @@
+//! While a single member of etcd fails, nobody loses the leadership.
+
+use super::{Findings, History, Rule};
+use crate::record::{Class, Expect};
+
+/// Judges the strikes after which the term must stay.
+pub(super) fn check(history: &History, findings: &mut Findings) {
+    for (at, strike) in history.strikes() {
+        if strike.class != Class::Member || strike.expect != Expect::Same {
+            continue;
+        }
+        let until = history.settled(strike.fault).unwrap_or_else(|| history.end());
+        let sends = history.sends().flat_map(|(at, send)| {
+            let terms = send.items.iter().filter_map(|item| item.term);
+            terms.map(move |term| (at, term))
+        });
+        let probes = history
+            .leaders()
+            .filter_map(|probe| Some((probe.got, probe.term?)));
+        let newer = sends
+            .chain(probes)
+            .filter(|(when, term)| (at..=until).contains(when) && *term > strike.term)
+            .min();
+        if let Some((when, term)) = newer {
+            let text = format!(
+                "fault {} ({}) changed the term from {} to {term} after {} ms",
+                strike.fault,
+                strike.name,
+                strike.term,
+                (when - at) / 1000
+            );
+            findings.violated(Rule::Member, when, text);
+        }
+    }
+}
