@@ -17,6 +17,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use url::Url;
 
 use super::EtcdError;
+use super::hangup::{Heard, Listened};
 use crate::config::Ssl;
 use crate::tls;
 
@@ -34,6 +35,7 @@ pub(super) struct Connector {
     port: u16,
     tls: Option<Tls>,
     endpoint: Endpoint,
+    heard: Heard,
 }
 
 #[derive(Debug, Clone)]
@@ -51,6 +53,8 @@ pub(super) enum Unreachable {
     Tcp(#[source] io::Error),
     #[error("no TLS connection within {CONNECT_TIMEOUT:?}")]
     TlsLate,
+    #[error("it hung up during the TLS handshake: perhaps it speaks http:// on this port, or refuses us")]
+    TlsHungUp,
     #[error("TLS: {0}")]
     Tls(#[source] io::Error),
     #[error("what answers there does not speak HTTP/2, so it is no etcd: check the port in ha.etcd.hosts")]
@@ -110,6 +114,7 @@ impl Connector {
             port,
             tls,
             endpoint,
+            heard: Heard::default(),
         })
     }
 
@@ -132,6 +137,11 @@ impl Connector {
         self.endpoint.connect_with_connector_lazy(connect)
     }
 
+    /// Why the last connection broke, as far as it has not been asked for.
+    pub(super) fn heard(&self) -> Option<String> {
+        self.heard.take()
+    }
+
     async fn connect(&self) -> Result<Box<dyn Io>, Unreachable> {
         let tcp = timeout(CONNECT_TIMEOUT, TcpStream::connect((&*self.host, self.port)))
             .await
@@ -139,18 +149,21 @@ impl Connector {
             .map_err(Unreachable::Tcp)?;
         tcp.set_nodelay(true).map_err(Unreachable::Tcp)?;
         let Some(tls) = &self.tls else {
-            return Ok(Box::new(tcp));
+            return Ok(Box::new(Listened::new(tcp, &self.heard, true)));
         };
         let connector = TlsConnector::from(Arc::clone(&tls.config));
         let stream = timeout(CONNECT_TIMEOUT, connector.connect(tls.name.clone(), tcp))
             .await
             .map_err(|_| Unreachable::TlsLate)?
-            .map_err(Unreachable::Tls)?;
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => Unreachable::TlsHungUp,
+                _ => Unreachable::Tls(error),
+            })?;
         let (_, session) = stream.get_ref();
         if session.alpn_protocol() != Some(b"h2") {
             return Err(Unreachable::NoHttp2);
         }
-        Ok(Box::new(stream))
+        Ok(Box::new(Listened::new(stream, &self.heard, false)))
     }
 }
 

@@ -59,6 +59,14 @@ impl Member {
         }
     }
 
+    /// For people: what went wrong, with what the connection said at its end.
+    pub(super) fn explain(&self, failure: &Failure) -> String {
+        match (failure, self.connector.heard()) {
+            (Failure::Unanswered(said), Some(heard)) => format!("{}: {said}: {heard}", self.name),
+            (failure, _) => format!("{}: {}", self.name, failure.text()),
+        }
+    }
+
     async fn login(&self) -> Result<Client, etcd_client::Error> {
         // A member that has lost the others answers so at once, and ends its watches.
         let options = ConnectOptions::new().with_require_leader(true);

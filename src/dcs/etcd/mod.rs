@@ -1,26 +1,26 @@
 //! The real store: an etcd cluster, through one client a member.
 //!
-//! Owns [`EtcdStore`] and the order in which members are asked. The crate's own balancer is not used: it goes on
-//! sending a share of the requests to a member that is down. Every wait has an end here, those of the crate have none
-//! where a stream is read. Never tries longer than it was given, and decides nothing about leases.
+//! Owns [`EtcdStore`] and how it is made. The crate's own balancer is not used: it goes on sending a share of the
+//! requests to a member that is down. Every wait has an end here; those of the crate have none where a stream is read.
+//! Decides nothing about leases.
 
 mod connect;
 mod failure;
+mod hangup;
 mod keys;
 mod member;
 mod request;
+mod rotation;
 mod survey;
+mod warning;
 mod watch;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use etcd_client::Client;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout};
 
-use super::{Answer, Dcs, DcsError, Hint, Request, Response};
+use super::{Answer, Dcs, Hint, Request};
 use crate::clock::Clock;
 use crate::config::Etcd;
 use crate::telemetry::metrics::{DcsLabels, DcsOpLabels, Metrics};
@@ -31,15 +31,8 @@ use keys::Base;
 use member::Member;
 use request::Granted;
 
-pub use survey::{MemberState, Survey, Surveyed, Warning};
-
-/// The longest and the shortest try of one member, the rest of the budget permitting.
-const LONGEST_TRY: Duration = Duration::from_secs(1);
-const SHORTEST_TRY: Duration = Duration::from_millis(100);
-/// A round over all members that failed faster than this is followed by a pause.
-const FAST_ROUND: Duration = Duration::from_millis(100);
-/// The shortest such pause; the longest is twice as long.
-const PAUSE: Duration = Duration::from_millis(50);
+pub use survey::{MemberState, Survey, Surveyed};
+pub use warning::Warning;
 
 /// `ha.etcd.*` that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -123,134 +116,11 @@ impl EtcdStore {
             .get_or_create(&DcsOpLabels { op })
             .observe(took.as_secs_f64());
     }
-
-    /// One member, with a second login where it no longer knows the first. `attempt` tells how far it came, even
-    /// when time runs out.
-    async fn attempt(
-        &self,
-        member: &Member,
-        request: &Request,
-        attempt: &mut Attempt,
-    ) -> Result<Response, Failure> {
-        let mut again = false;
-        loop {
-            let client = member.client().await?;
-            attempt.client = Some(Arc::clone(&client));
-            attempt.sent = self.clock.since_boot();
-            attempt.doubt = true;
-            let done = request::perform(&client, &self.base, &self.granted, request).await;
-            attempt.doubt = matches!(done, Err(Failure::Unanswered(_)));
-            match done {
-                Err(Failure::Stale { text, anonymous }) => {
-                    member.discard(&client);
-                    if again {
-                        return Err(refused_login(text, anonymous));
-                    }
-                    again = true;
-                }
-                done => return done,
-            }
-        }
-    }
-}
-
-/// How far one try came.
-struct Attempt {
-    /// Just before the request went out last.
-    sent: Duration,
-    /// What it went out with.
-    client: Option<Arc<Client>>,
-    /// It may have been done without an answer.
-    doubt: bool,
-}
-
-/// A new login did not help.
-fn refused_login(text: String, anonymous: bool) -> Failure {
-    if anonymous {
-        Failure::Refused(format!(
-            "{text}: it wants to know who asks; set ha.etcd.username and ha.etcd.password"
-        ))
-    } else {
-        // Somebody changes users at this very moment; another member or another try will do.
-        Failure::Unanswered(text)
-    }
 }
 
 impl Dcs for EtcdStore {
     async fn ask(&self, request: Request, budget: Duration) -> Answer {
-        let end = Instant::now() + budget;
-        let longest = (budget / 2).clamp(SHORTEST_TRY, LONGEST_TRY);
-        let op = request::word(&request);
-        let mut errors: Vec<Option<String>> = vec![None; self.members.len()];
-        // An earlier try that may have been done, or may still be.
-        let mut doubt = false;
-        let mut round = Instant::now();
-        let mut index = self.last_index();
-        let mut tries = 0;
-        loop {
-            let Some(member) = self.members.get(index) else {
-                index = 0;
-                continue;
-            };
-            let limit = longest.min(end.saturating_duration_since(Instant::now()));
-            let begin = Instant::now();
-            let mut attempt = Attempt {
-                sent: self.clock.since_boot(),
-                client: None,
-                doubt: false,
-            };
-            let outcome = match timeout(limit, self.attempt(member, &request, &mut attempt)).await {
-                Ok(outcome) => outcome,
-                Err(_) => Err(Failure::Late(limit)),
-            };
-            self.count(op, member, begin.elapsed(), &outcome);
-            let answer = |result| Answer {
-                sent: attempt.sent,
-                endpoint: Arc::clone(&member.name),
-                result,
-            };
-            let said = match outcome {
-                Ok(response) => {
-                    self.last.store(index, Ordering::Relaxed);
-                    return answer(Ok(response));
-                }
-                Err(failure @ (Failure::Refused(_) | Failure::LeaseGone)) => {
-                    self.last.store(index, Ordering::Relaxed);
-                    let said = format!("{}: {}", member.name, failure.text());
-                    return answer(Err(if doubt && request::leaves_traces(&request) {
-                        // Nothing was done this time, but perhaps by the try before.
-                        DcsError::Unanswered(format!("{said}; an earlier try was not answered"))
-                    } else if failure == Failure::LeaseGone {
-                        DcsError::NoLease
-                    } else {
-                        DcsError::Refused(said)
-                    }));
-                }
-                Err(failure) => failure,
-            };
-            doubt |= attempt.doubt;
-            if let (Failure::Late(_), Some(client), true) = (&said, &attempt.client, limit == longest) {
-                // Perhaps only this connection is dead: what was sent into a black hole is repeated ever more rarely,
-                // also when the hole has closed.
-                member.discard(client);
-            }
-            if let Some(error) = errors.get_mut(index) {
-                *error = Some(format!("{}: {}", member.name, said.text()));
-            }
-            index = (index + 1) % self.members.len();
-            tries += 1;
-            if tries % self.members.len() == 0 {
-                if round.elapsed() < FAST_ROUND {
-                    let pause = PAUSE + PAUSE.mul_f64(fastrand::f64());
-                    sleep(pause.min(end.saturating_duration_since(Instant::now()))).await;
-                }
-                round = Instant::now();
-            }
-            if Instant::now() >= end {
-                let errors: Vec<String> = errors.into_iter().flatten().collect();
-                return answer(Err(DcsError::Unanswered(errors.join("; "))));
-            }
-        }
+        self.try_members(&request, budget).await
     }
 
     async fn watch(&self, hints: mpsc::Sender<Hint>) {

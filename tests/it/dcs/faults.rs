@@ -136,7 +136,8 @@ async fn nobody_answers_when_all_are_dead_or_frozen() {
             let Err(DcsError::Unanswered(said)) = answer.result else {
                 panic!("{answer:?}")
             };
-            assert!(took >= budget && took <= budget + SLACK, "{took:?} of {budget:?}");
+            let least = budget - Duration::from_millis(20);
+            assert!(took >= least && took <= budget + SLACK, "{took:?} of {budget:?}");
             assert!(said.contains(&etcd.url(0)), "{said}");
             if !freeze {
                 assert!(said.contains("Connection refused"), "{said}");

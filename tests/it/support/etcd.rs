@@ -235,6 +235,13 @@ impl Etcd {
     /// Freezes a member: its connections stay, nothing is answered.
     pub(crate) fn freeze(&mut self, index: usize) {
         self.signal(index, Signal::STOP);
+        // Its threads stop one by one, and a last answer may still get out.
+        let id = self.members[index].child.as_ref().expect("it runs").id();
+        let begin = Instant::now();
+        while !stands_still(id) {
+            assert!(begin.elapsed() < SOON, "member {index} does not freeze");
+            std::thread::sleep(Duration::from_millis(1));
+        }
         self.members[index].frozen = true;
     }
 
@@ -323,6 +330,15 @@ impl Etcd {
         };
         self.members.iter().map(of).collect()
     }
+}
+
+/// Whether every thread of a process is stopped.
+fn stands_still(process: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    threads.into_iter().all(|thread| {
+        let status = fs::read_to_string(thread.unwrap().path().join("status")).unwrap_or_default();
+        status.lines().any(|line| line.starts_with("State:\tT"))
+    })
 }
 
 /// The line of a leader in its metrics.
