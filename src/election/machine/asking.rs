@@ -126,19 +126,15 @@ impl Machine {
                 then.extend(reads());
                 txn(Purpose::ReleaseKey, fenced(term, then))
             }
-            Phase::Lost { ended: true, .. } => {
-                let Some(lease) = self.lease else {
+            Phase::Lost { term, ended: true } => {
+                if self.lease.is_none() {
                     self.phase = Phase::Joining;
                     return Some(self.join());
-                };
+                }
+                // By its term, not by its lease: done late, it must not delete the key of a later term.
                 let mut then = vec![Operation::Delete(LEADER.to_owned())];
                 then.extend(reads());
-                let recovery = Txn {
-                    when: vec![Compare::Lease(LEADER.to_owned(), lease.id)],
-                    then,
-                    or_else: reads(),
-                };
-                txn(Purpose::Recover, recovery)
+                txn(Purpose::Recover, fenced(term, then))
             }
             Phase::Leaving { .. } => {
                 let lease = self.lease?.id;

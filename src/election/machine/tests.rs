@@ -358,3 +358,22 @@ fn the_history_is_not_written_over_what_an_unanswered_try_wrote() {
     bench.tell(Input::Stop);
     assert!(asked(&bench, &guard(21)));
 }
+
+#[test]
+fn what_a_lost_tenure_left_is_removed_by_its_term() {
+    let mut bench = Bench::new(settings("a"));
+    bench.lead();
+    bench.now = 109 * SECOND;
+    bench.tell(Input::Time);
+    bench.tell(Input::Ended { term: 20 });
+    let removal = |request: &Request| {
+        matches!(request, Request::Txn(txn)
+            if txn.then.contains(&Operation::Delete(LEADER.to_owned()))
+                && txn.when == [Compare::CreateRevision(LEADER.to_owned(), 20)])
+    };
+    assert!(
+        bench.asked.iter().any(|(_, request)| removal(request)),
+        "{:?}",
+        bench.asked
+    );
+}
