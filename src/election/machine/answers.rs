@@ -176,6 +176,7 @@ impl Machine {
                     self.view.last = self.history.last().cloned();
                 }
                 if *purpose != Purpose::ReadHistory {
+                    self.history_revision = revision;
                     self.written = self
                         .unwritten
                         .take_if(|record| record.ending.is_some() == (*purpose == Purpose::MarkEnding))
@@ -219,6 +220,16 @@ impl Machine {
             Purpose::Recover => {
                 self.was_lost = false;
                 self.phase = Phase::Following;
+            }
+            // An earlier try was done after all: what it wrote is there.
+            Purpose::WriteHistory | Purpose::MarkEnding => {
+                if let (Some(term), Some(last)) = (self.holds(), &view.last)
+                    && last.term == term
+                {
+                    self.history_revision = view.last_revision;
+                    self.written = Some(last.clone());
+                    self.unwritten.take_if(|record| record == last);
+                }
             }
             Purpose::Order(slip) => self.ordered(*slip, succeeded, &view, now),
             _ => {}

@@ -68,6 +68,14 @@ fn fenced(term: u64, then: Vec<Operation>) -> Txn {
     }
 }
 
+/// As [`fenced`], and `key` must not have been written since `revision`: an earlier try may have been done, and may
+/// even be done later.
+fn fenced_at(term: u64, key: &str, revision: i64, then: Vec<Operation>) -> Txn {
+    let mut txn = fenced(term, then);
+    txn.when.push(Compare::ModRevision(key.to_owned(), revision));
+    txn
+}
+
 impl Machine {
     /// Renews the lease when it is time.
     pub(super) fn renew(&mut self, now: Now) {
@@ -118,19 +126,15 @@ impl Machine {
                 then.extend(reads());
                 txn(Purpose::ReleaseKey, fenced(term, then))
             }
-            Phase::Lost { ended: true, .. } => {
-                let Some(lease) = self.lease else {
+            Phase::Lost { term, ended: true } => {
+                if self.lease.is_none() {
                     self.phase = Phase::Joining;
                     return Some(self.join());
-                };
+                }
+                // By its term, not by its lease: done late, it must not delete the key of a later term.
                 let mut then = vec![Operation::Delete(LEADER.to_owned())];
                 then.extend(reads());
-                let recovery = Txn {
-                    when: vec![Compare::Lease(LEADER.to_owned(), lease.id)],
-                    then,
-                    or_else: reads(),
-                };
-                txn(Purpose::Recover, recovery)
+                txn(Purpose::Recover, fenced(term, then))
             }
             Phase::Leaving { .. } => {
                 let lease = self.lease?.id;
@@ -171,8 +175,9 @@ impl Machine {
         }
         if let Some(term) = holds {
             if let Some(record) = &self.unwritten {
+                let key = history_key(term);
                 let put = Operation::Put {
-                    key: history_key(term),
+                    key: key.clone(),
                     value: serde_json::to_vec(record).unwrap_or_default(),
                     lease: 0,
                 };
@@ -182,7 +187,7 @@ impl Machine {
                 } else {
                     Purpose::WriteHistory
                 };
-                return txn(purpose, fenced(term, then));
+                return txn(purpose, fenced_at(term, &key, self.history_revision, then));
             }
             if self.history.len() > HISTORY_KEPT {
                 let surplus = (self.history.len() - HISTORY_KEPT).min(PRUNED_AT_ONCE);
@@ -195,7 +200,8 @@ impl Machine {
             if self.view.switchover_revision != 0 && !self.switchover_holds() {
                 let mut then = vec![Operation::Delete(SWITCHOVER.to_owned())];
                 then.extend(reads());
-                return txn(Purpose::DropSwitchover, fenced(term, then));
+                let seen = self.view.switchover_revision;
+                return txn(Purpose::DropSwitchover, fenced_at(term, SWITCHOVER, seen, then));
             }
         }
         if let Some(order) = self.next_order(now) {

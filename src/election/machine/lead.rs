@@ -34,6 +34,7 @@ impl Machine {
             term,
         });
         self.written = None;
+        self.history_revision = 0;
         self.unwritten = Some(HistoryRecord {
             schema: SCHEMA,
             term,

@@ -370,6 +370,8 @@ pub struct Machine {
     unwritten: Option<HistoryRecord>,
     /// This term's history, once it is written.
     written: Option<HistoryRecord>,
+    /// When that was last written; 0 = not yet.
+    history_revision: i64,
     doubted: bool,
     /// A term came out lower than one that was known.
     regressed: bool,
@@ -418,6 +420,7 @@ impl Machine {
             history: Vec::new(),
             unwritten: None,
             written: None,
+            history_revision: 0,
             doubted: false,
             regressed: false,
             was_lost: false,

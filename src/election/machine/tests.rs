@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::cluster::{LEADER, MEMBERS};
-use crate::dcs::{KeyValue, Operation};
+use crate::dcs::{Compare, KeyValue, Operation};
 use crate::status::State;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -305,4 +305,75 @@ fn a_name_that_another_process_keeps_is_fatal() {
         }
     }
     panic!("never fatal: {:?}", bench.seen);
+}
+
+#[test]
+fn the_history_is_not_written_over_what_an_unanswered_try_wrote() {
+    let mut bench = Bench::new(settings("a"));
+    bench.lead();
+    let history = crate::cluster::history_key(20);
+    let write = |request: &Request| {
+        matches!(request, Request::Txn(txn) if txn.then.iter().any(
+            |step| matches!(step, Operation::Put { key, .. } if *key == history)))
+    };
+    let guard = |revision| Compare::ModRevision(history.clone(), revision);
+    let record = bench.machine.unwritten.clone().unwrap();
+    let asked = |bench: &Bench, compare: &Compare| {
+        bench.asked.iter().any(|(_, request)| {
+            write(request) && matches!(request, Request::Txn(txn) if txn.when.contains(compare))
+        })
+    };
+    assert!(asked(&bench, &guard(0)));
+    bench.answer(write, Err(DcsError::Unanswered("reset".to_owned())));
+    bench.now += SECOND;
+    bench.tell(Input::Time);
+    assert!(asked(&bench, &guard(0)));
+    // The first try was done; the second finds its record.
+    let found = KeyValue {
+        key: history.clone(),
+        value: serde_json::to_vec(&record).unwrap(),
+        create_revision: 21,
+        mod_revision: 21,
+        lease: 0,
+    };
+    let answer = Response::Txn {
+        succeeded: false,
+        revision: 21,
+        results: vec![
+            vec![leader("a", 20, 11)],
+            vec![member("a", 11)],
+            vec![],
+            vec![],
+            vec![found],
+        ],
+    };
+    bench.answer(write, Ok(answer));
+    assert_eq!(
+        (bench.machine.state(), &bench.machine.unwritten),
+        (State::Leader, &None)
+    );
+    // What is written next goes over exactly that.
+    bench.asked.clear();
+    bench.machine.asking = None;
+    bench.tell(Input::Stop);
+    assert!(asked(&bench, &guard(21)));
+}
+
+#[test]
+fn what_a_lost_tenure_left_is_removed_by_its_term() {
+    let mut bench = Bench::new(settings("a"));
+    bench.lead();
+    bench.now = 109 * SECOND;
+    bench.tell(Input::Time);
+    bench.tell(Input::Ended { term: 20 });
+    let removal = |request: &Request| {
+        matches!(request, Request::Txn(txn)
+            if txn.then.contains(&Operation::Delete(LEADER.to_owned()))
+                && txn.when == [Compare::CreateRevision(LEADER.to_owned(), 20)])
+    };
+    assert!(
+        bench.asked.iter().any(|(_, request)| removal(request)),
+        "{:?}",
+        bench.asked
+    );
 }

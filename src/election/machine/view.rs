@@ -25,6 +25,8 @@ pub(super) struct View {
     pub(super) config_revision: i64,
     /// The newest term's.
     pub(super) last: Option<HistoryRecord>,
+    /// When that was last written.
+    pub(super) last_revision: i64,
     /// The member key of this instance: its mod-revision and lease; (0, 0) = it is not there.
     pub(super) own: (i64, LeaseId),
     /// Something was written by a release that this one does not understand.
@@ -88,6 +90,7 @@ impl View {
             view.config_revision = key.mod_revision;
             view.paused = view.parse::<ConfigRecord>(key).is_some_and(|config| config.pause);
         }
+        view.last_revision = last.first().map_or(0, |key| key.mod_revision);
         view.last = last.first().and_then(|key| view.parse(key));
         Some(view)
     }
