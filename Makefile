@@ -3,8 +3,7 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help demo build release test torture lint doc bench tools clean
-.PHONY: help demo build release test torture lint doc bench tools clean
+.PHONY: help demo build release test torture lint doc bench tools build-tools clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -22,11 +21,10 @@ release: build-tools ## The product as it is shipped
 test: tools ## Every test
 	$(CARGO) test --workspace
 
-lint: build-tools ## Format, lints and documentation, warnings denied
 torture: tools ## Three replicas on one lease, 200 faults: nothing missed, lost or doubled
 	$(CARGO) test --release --test torture -- --faults 200 --clusters 4 --outage 30 $(TORTURE)
 
-lint: tools ## Format, lints and documentation, warnings denied
+lint: build-tools ## Format, lints and documentation, warnings denied
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --workspace --no-deps
