@@ -377,3 +377,15 @@ fn what_a_lost_tenure_left_is_removed_by_its_term() {
         bench.asked
     );
 }
+
+#[test]
+fn a_lease_that_is_given_back_is_not_waited_for() {
+    let mut bench = Bench::new(settings("a"));
+    bench.lead();
+    bench.tell(Input::Ended { term: 20 });
+    bench.tell(Input::Stop);
+    // The answer to the release is on its way; the time to renew has come and gone.
+    bench.now = 104 * SECOND;
+    bench.tell(Input::Time);
+    assert!(bench.machine.wake_at() > bench.now, "{:?}", bench.machine);
+}
