@@ -73,6 +73,9 @@ impl Machine {
     fn lease_gone(&mut self, now: Now) {
         self.lease = None;
         self.registered = false;
+        // What is in flight for it must not be taken for the next one's.
+        self.renewing = None;
+        self.asking = None;
         self.effects.push(Effect::Remember {
             lease: None,
             term: self.last_term,
@@ -81,10 +84,7 @@ impl Machine {
             return self.lose(now, Loss::LeaseGone);
         }
         match self.phase {
-            Phase::Following => {
-                self.asking = None;
-                self.phase = Phase::Joining;
-            }
+            Phase::Following => self.phase = Phase::Joining,
             Phase::Releasing { term, why } => self.released(now, term, why),
             _ => {}
         }

@@ -4,7 +4,7 @@
 //! been carried out; nothing is ever repeated blindly, every write names what it expects to find.
 
 use super::view::reads;
-use super::{Effect, Machine, Now, Phase};
+use super::{Effect, Lease, Machine, Now, Phase};
 use crate::cluster::{CONFIG, HISTORY, LEADER, LeaderRecord, SCHEMA, SWITCHOVER, history_key, member_key};
 use crate::dcs::{Compare, LeaseId, Operation, Request, Txn};
 
@@ -79,13 +79,18 @@ fn fenced_at(term: u64, key: &str, revision: i64, then: Vec<Operation>) -> Txn {
 impl Machine {
     /// Renews the lease when it is time.
     pub(super) fn renew(&mut self, now: Now) {
-        let Some(lease) = self.lease else { return };
-        let gives_back = matches!(self.phase, Phase::Leaving { .. } | Phase::Gone)
-            || matches!(self.phase, Phase::Releasing { .. } if self.stopping);
-        if self.renewing.is_some() || now.boot < self.renew_at || gives_back {
+        if self.renewing.is_some() || now.boot < self.renew_at {
             return;
         }
+        let Some(lease) = self.renewable() else { return };
         self.renewing = Some(self.ask(Request::Renew(lease.id)));
+    }
+
+    /// The lease, unless it is being given back.
+    pub(super) fn renewable(&self) -> Option<Lease> {
+        let gives_back = matches!(self.phase, Phase::Leaving { .. } | Phase::Gone)
+            || matches!(self.phase, Phase::Releasing { .. } if self.stopping);
+        self.lease.filter(|_| !gives_back)
     }
 
     /// Asks the next thing in the main lane, if it is free.

@@ -480,7 +480,7 @@ impl Machine {
             let works = self.holds().is_some() || self.phase == Phase::Following;
             at.extend((works && !rests).then_some(self.look_at));
         }
-        if self.lease.is_some() && self.renewing.is_none() {
+        if self.renewable().is_some() && self.renewing.is_none() {
             at.push(self.renew_at);
         }
         match self.phase {

@@ -377,3 +377,64 @@ fn what_a_lost_tenure_left_is_removed_by_its_term() {
         bench.asked
     );
 }
+
+#[test]
+fn a_lease_that_is_given_back_is_not_waited_for() {
+    let mut bench = Bench::new(settings("a"));
+    bench.lead();
+    bench.tell(Input::Ended { term: 20 });
+    bench.tell(Input::Stop);
+    // The answer to the release is on its way; the time to renew has come and gone.
+    bench.now = 104 * SECOND;
+    bench.tell(Input::Time);
+    assert!(bench.machine.wake_at() > bench.now, "{:?}", bench.machine);
+}
+
+#[test]
+fn the_last_renewal_of_a_lease_says_nothing_about_the_next_lease() {
+    let mut bench = Bench::new(settings("a"));
+    let granted = |lease| {
+        let ttl = 10 * SECOND;
+        Ok(Response::Granted { lease, ttl })
+    };
+    bench.answer(|request| matches!(request, Request::Grant { .. }), granted(11));
+    bench.now = 104 * SECOND;
+    bench.tell(Input::Time);
+    let renewal = bench
+        .asked
+        .iter()
+        .find(|(_, request)| *request == Request::Renew(11));
+    let ticket = renewal.unwrap().0;
+    bench.answer(
+        |request| matches!(request, Request::Txn(_)),
+        Err(DcsError::NoLease),
+    );
+    bench.now += SECOND;
+    bench.tell(Input::Time);
+    bench.answer(|request| matches!(request, Request::Grant { .. }), granted(12));
+    // The answer about the first lease comes only now, and the registration on the second is done.
+    bench.tell(Input::Answered {
+        ticket,
+        sent: bench.now,
+        result: Ok(Response::Renewed(None)),
+    });
+    assert_eq!(bench.machine.lease.unwrap().id, 12);
+}
+
+#[test]
+fn a_registration_on_a_lease_that_is_gone_does_not_count() {
+    let mut bench = Bench::new(settings("a"));
+    let granted = Response::Granted {
+        lease: 11,
+        ttl: 10 * SECOND,
+    };
+    bench.answer(|request| matches!(request, Request::Grant { .. }), Ok(granted));
+    bench.now = 104 * SECOND;
+    bench.tell(Input::Time);
+    bench.answer(
+        |request| *request == Request::Renew(11),
+        Ok(Response::Renewed(None)),
+    );
+    bench.txn(true, None);
+    assert_eq!(bench.machine.state(), State::Starting);
+}
