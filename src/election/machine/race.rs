@@ -58,7 +58,10 @@ impl Machine {
         }
         let vacant = self.vacant_since?;
         let me = &self.settings.me;
-        let rank = rank(me, &self.view, self.former.as_ref());
+        // Who gave it up on purpose has no claim to it.
+        let given_up = self.view.switchover.is_some()
+            || self.view.last.as_ref().is_some_and(|last| last.ending.is_some());
+        let rank = rank(me, &self.view, self.former.as_ref(), given_up);
         let turn = vacant + self.settings.race_delay * rank.min(100);
         let at = match &self.view.switchover {
             Some(order) if order.candidate.as_ref() == Some(&me.instance) => return Some(vacant),
@@ -116,10 +119,11 @@ pub(super) fn barred(
     None
 }
 
-/// The place of this instance among those who could lead; 0 races at once.
-pub(super) fn rank(me: &Me, view: &View, former: Option<&LeaderRecord>) -> u32 {
+/// The place of this instance among those who could lead; 0 races at once. The former leader is the first, unless it
+/// has given up on purpose: then nobody waits for it.
+fn rank(me: &Me, view: &View, former: Option<&LeaderRecord>, given_up: bool) -> u32 {
     let is_former = |incarnation: &str| former.is_some_and(|former| former.incarnation == incarnation);
-    if is_former(&me.incarnation) {
+    if is_former(&me.incarnation) && !given_up {
         return 0;
     }
     let mine = (std::cmp::Reverse(me.priority), &me.instance);
@@ -128,7 +132,11 @@ pub(super) fn rank(me: &Me, view: &View, former: Option<&LeaderRecord>) -> u32 {
         .iter()
         .filter(|member| member.priority > 0 && member.incarnation != me.incarnation)
         .filter(|member| {
-            is_former(&member.incarnation) || (std::cmp::Reverse(member.priority), &member.instance) < mine
+            if is_former(&member.incarnation) {
+                !given_up
+            } else {
+                (std::cmp::Reverse(member.priority), &member.instance) < mine
+            }
         })
         .count();
     u32::try_from(before).unwrap_or(u32::MAX)
