@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help demo build release test torture lint doc bench tools build-tools clean
+.PHONY: help demo demo-ha build release test torture lint doc bench tools build-tools clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -11,6 +11,10 @@ help: ## Show this list
 demo: build-tools ## Simulator and ecsbeat on it; Ctrl-C ends both
 	$(CARGO) build --quiet --release --workspace --bins
 	tests/demo.sh target/release
+
+demo-ha: tools ## etcd and three replicas; the leader is killed every 20 s
+	$(CARGO) build --quiet --release --workspace --bins
+	tests/demo-ha.sh target/release
 
 build: build-tools ## Debug build of everything
 	$(CARGO) build --workspace --all-targets
