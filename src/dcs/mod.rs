@@ -153,7 +153,8 @@ pub enum Hint {
 /// The store.
 pub trait Dcs: Send + Sync + 'static {
     /// Does `request`, trying one endpoint after the other until one answers or `budget` is used up. Dropping it
-    /// midway leaves open whether it was done.
+    /// midway leaves open whether it was done. A try that was not answered in time may still be done after the answer
+    /// to a later one: what must not happen twice needs a condition.
     fn ask(&self, request: Request, budget: Duration) -> impl Future<Output = Answer> + Send;
 
     /// Tells news of `config`, `history/`, `leader`, `members/` and `switchover`, for ever; connects anew whenever

@@ -69,6 +69,8 @@ pub struct EtcdStore {
 impl EtcdStore {
     /// The store of `cluster`. Reads the certificates, reaches nobody. A watch that has been quiet for `probe_every`
     /// is asked whether it is alive.
+    ///
+    /// To be used from one runtime: a connection lives on the one that first used it, and is starved or ends with it.
     pub fn new(
         etcd: &Etcd,
         cluster: &str,

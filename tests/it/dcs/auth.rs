@@ -9,6 +9,7 @@ use ecsbeat::dcs::{DcsError, Request, Response};
 use ecsbeat::telemetry::metrics::Metrics;
 use etcd_client::{Client, Permission};
 
+use super::faults::none_fails;
 use super::watch::Watching;
 use super::{PROBE, always, ask, get, grant, put, read, store, txn, with_metrics, write};
 use crate::support::etcd::{Builder, Etcd, with_user};
@@ -192,6 +193,14 @@ async fn a_user_is_not_needed_until_authentication_is_switched_on() {
     let mut administrator = etcd.administrator(ROOT).await;
     administrator.auth_disable().await.unwrap();
     assert_eq!(read(&store, "leader").await, ["a"]);
+}
+
+#[tokio::test]
+async fn logins_go_to_another_member_too() {
+    let mut etcd = protected(Builder::new(3)).await;
+    etcd.freeze(0);
+    none_fails(&user(&etcd), Duration::from_secs(3), "member 0 is frozen").await;
+    etcd.thaw(0);
 }
 
 /// The watch logs in anew as well: its first connection is gone, and so is the validity of its token.

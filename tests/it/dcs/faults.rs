@@ -2,18 +2,21 @@
 
 use std::time::{Duration, Instant};
 
+use ecsbeat::config;
 use ecsbeat::dcs::{Dcs as _, DcsError, Request, Response};
 use ecsbeat::telemetry::metrics::Metrics;
 
+use super::watch::Watching;
 use super::{BUDGET, always, ask, get, grant, put, store, txn, with_metrics, write};
 use crate::support::etcd::Etcd;
+use crate::support::swallower::Swallower;
 
 /// More than the machine takes to notice that a time is over.
 const SLACK: Duration = Duration::from_millis(700);
 
 /// Requests of every kind, one after the other, for `time`: none fails, none takes longer than its budget.
-async fn none_fails(etcd: &Etcd, time: Duration, what: &str) {
-    let store = store(&etcd.config());
+pub(super) async fn none_fails(etcd: &config::Etcd, time: Duration, what: &str) {
+    let store = store(etcd);
     let lease = grant(&store, 60).await;
     let begin = Instant::now();
     let mut number = 0;
@@ -42,7 +45,12 @@ async fn no_request_fails_while_one_of_three_is_dead() {
     let mut etcd = Etcd::start(3).await;
     for index in 0..3 {
         etcd.kill(index);
-        none_fails(&etcd, Duration::from_secs(2), &format!("member {index} is dead")).await;
+        none_fails(
+            &etcd.config(),
+            Duration::from_secs(2),
+            &format!("member {index} is dead"),
+        )
+        .await;
         etcd.restart(index).await;
     }
 }
@@ -53,7 +61,7 @@ async fn no_request_fails_while_one_of_three_is_frozen() {
     for index in 0..3 {
         etcd.freeze(index);
         none_fails(
-            &etcd,
+            &etcd.config(),
             Duration::from_secs(3),
             &format!("member {index} is frozen"),
         )
@@ -238,4 +246,58 @@ async fn every_try_is_counted() {
         text.contains("ecsbeat_dcs_request_duration_seconds_count{op=\"grant\"} 2"),
         "{text}"
     );
+}
+
+/// The try before may have been done, so a later no does not mean that nothing was.
+#[tokio::test]
+async fn a_no_after_an_unanswered_try_leaves_a_write_in_doubt() {
+    let mut etcd = Etcd::start(3).await;
+    etcd.freeze(0);
+    etcd.leader().await;
+    let config = etcd.config_for(&[0, 1, 2]);
+    let large = || always(vec![put("checkpoint/x", &"x".repeat(1_800_000), 0)]);
+    let store = store(&config);
+    match ask(&store, large()).await {
+        Err(DcsError::Unanswered(said)) => {
+            assert!(
+                said.contains("too large") && said.contains("an earlier try"),
+                "{said}"
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    // The member that answered is asked first now.
+    let answer = ask(&store, large()).await;
+    assert!(matches!(answer, Err(DcsError::Refused(_))), "{answer:?}");
+    let reads = always(vec![get("leader"); 129]);
+    let answer = ask(&super::store(&config), reads).await;
+    assert!(
+        matches!(answer, Err(DcsError::Refused(_))),
+        "reads leave no doubt: {answer:?}"
+    );
+}
+
+/// A firewall that forgot a connection: what goes over it is swallowed, a new one works.
+#[tokio::test]
+async fn a_dead_connection_is_replaced() {
+    let etcd = Etcd::start(1).await;
+    let proxy = Swallower::start(etcd.config().hosts[0].socket_addrs(|| None).unwrap()[0]).await;
+    let mut config = etcd.config();
+    config.hosts = vec![format!("http://{}", proxy.address).parse().unwrap()];
+    let store = store(&config);
+    let lease = grant(&store, 60).await;
+    let mut watching = Watching::start(super::store(&config));
+    watching.changed().await;
+    proxy.swallow();
+    let begin = Instant::now();
+    let answer = store.ask(Request::Renew(lease), BUDGET).await;
+    assert!(
+        matches!(answer.result, Ok(Response::Renewed(Some(_)))),
+        "{answer:?}"
+    );
+    assert!(
+        begin.elapsed() >= Duration::from_secs(1),
+        "it went over the dead connection"
+    );
+    watching.changed().await;
 }

@@ -10,6 +10,8 @@ pub(crate) mod etcd;
 /// The real binary as a process of its own, and the directory it lives in.
 pub(crate) mod process;
 mod rig;
+/// A proxy that loses connections.
+pub(crate) mod swallower;
 /// What of the logs must have been delivered, and what was.
 pub(crate) mod windowed;
 
