@@ -30,7 +30,7 @@ use fastrand::Rng;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
-use checker::{History, check};
+use checker::{History, Rule, check};
 use cluster::{Cluster, Plan};
 use faults::{Kind, Scene, draw};
 use recorder::Watch;
@@ -217,8 +217,8 @@ fn kinds(cli: &Cli, clocks: bool) -> Vec<Kind> {
     // Where a safeguard is off, those that need it.
     let needed: &[Kind] = match cli.control.as_deref() {
         Some("gate") => &[Kind::Pause, Kind::CutEtcd],
-        Some("fencing") => &[Kind::Pause, Kind::CutEtcd, Kind::Revoke, Kind::DeleteKey],
-        Some("checkpoint-order") => &[Kind::Crash, Kind::HostCrash, Kind::CutOutput, Kind::Two],
+        Some("fencing") => &[Kind::LateEtcd],
+        Some("checkpoint-order") => &[Kind::BlindCrash],
         _ => &[],
     };
     let chosen = |kind: &Kind| match (&*cli.kinds, needed) {
@@ -317,16 +317,32 @@ fn tell(cli: &Cli, verdicts: &[Verdict]) -> bool {
     if violations > 0 {
         say(&report::violations(verdicts));
     }
-    match (&cli.control, violations) {
-        (None, 0) => say("no tick missed, no record lost, none doubled"),
-        (None, _) => say(&format!("{violations} violations")),
-        (Some(control), 0) => say(&format!(
-            "without {control} nothing was noticed: the checker is blind to it, the faults did not need it, or this \
-             ecsbeat is not built with negative-controls"
-        )),
-        (Some(control), _) => say(&format!("as expected without {control}: {violations} violations")),
+    let Some(control) = &cli.control else {
+        say(&match violations {
+            0 => "no tick missed, no record lost, none doubled".to_owned(),
+            count => format!("{count} violations"),
+        });
+        return violations == 0;
+    };
+    // Something else that is wrong does not show that the checker sees this.
+    let guarded: &[Rule] = match &**control {
+        "gate" => &[Rule::Fenced, Rule::OneLeader],
+        "fencing" => &[Rule::Once, Rule::Complete],
+        _ => &[Rule::Complete],
+    };
+    let all = verdicts.iter().flat_map(|verdict| &verdict.findings.violations);
+    let noticed = all.filter(|violation| guarded.contains(&violation.rule)).count();
+    if noticed == 0 {
+        say(&format!(
+            "without {control} nothing of what it guards was broken: the faults did not need it, the checker is \
+             blind to it, or this ecsbeat is not built with negative-controls"
+        ));
+    } else {
+        say(&format!(
+            "as expected without {control}: {noticed} violations of what it guards"
+        ));
     }
-    (violations == 0) == cli.control.is_none()
+    noticed > 0
 }
 
 /// Where everything is written; removed at the end unless it is to be kept.

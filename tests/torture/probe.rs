@@ -23,7 +23,7 @@ const LIMIT: Duration = Duration::from_millis(400);
 /// `/health` is asked once for so many questions about `/leader`.
 const HEALTH: u32 = 10;
 /// A harness that is so late has not measured.
-const STALLED: Duration = Duration::from_millis(150);
+const STALLED: Duration = Duration::from_millis(75);
 
 /// The last answers of a replica.
 #[derive(Debug, Clone, Default)]

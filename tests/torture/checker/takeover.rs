@@ -6,6 +6,8 @@
 use super::{Findings, History, Rule};
 use crate::record::{Class, Expect, Micros};
 
+/// An answer that took longer does not tell when the successor began to lead.
+const PROMPT: Micros = 50_000;
 /// What a new leader may take beyond its first tick until that has been polled and sent.
 const WORK: Micros = 1_000_000;
 
@@ -22,13 +24,17 @@ pub(crate) struct Takeover {
     pub(crate) leads: Option<Micros>,
     /// To the first bulk request of the successor.
     pub(crate) publishes: Option<Micros>,
-    /// The harness stood still meanwhile: the times are too long.
+    /// The harness stood still meanwhile, or answers took long: the times are too long.
     pub(crate) stalled: bool,
 }
 
 /// Measures every takeover.
 pub(super) fn check(history: &History, findings: &mut Findings) {
     let seen = first_seen(history);
+    let slow: Vec<(Micros, Micros)> = (history.leaders())
+        .filter(|probe| probe.got - probe.sent > PROMPT)
+        .map(|probe| (probe.sent, probe.got))
+        .collect();
     let strikes: Vec<_> = history.strikes().collect();
     let mut explained: Vec<(Micros, Micros)> = Vec::new();
     for (number, (at, strike)) in strikes.iter().enumerate() {
@@ -67,7 +73,9 @@ pub(super) fn check(history: &History, findings: &mut Findings) {
             class: strike.class,
             leads: leads.map(|when| when - at),
             publishes: publishes.map(|when| when - at),
-            stalled: history.stalls().any(|span| span.from <= end && span.to >= *at),
+            stalled: (history.stalls().map(|span| (span.from, span.to)))
+                .chain(slow.iter().copied())
+                .any(|(from, to)| from <= end && to >= *at),
         };
         bounded(history, *at, &takeover, findings);
         findings.takeovers.push(takeover);

@@ -38,8 +38,12 @@ pub(crate) enum Kind {
     CutEtcd,
     /// The leader's connections to etcd are reset.
     ResetEtcd,
+    /// What the leader sends to etcd arrives when its lease is over.
+    LateEtcd,
     /// The leader does not reach the output.
     CutOutput,
+    /// The leader does not reach the output, and then its host is gone.
+    BlindCrash,
     /// The output takes longer than a lease to answer.
     SlowOutput,
     /// The leader does not reach any node.
@@ -66,7 +70,7 @@ pub(crate) enum Kind {
     Two,
 }
 
-const KINDS: [(&str, Kind); 22] = [
+const KINDS: [(&str, Kind); 24] = [
     ("sigterm", Kind::Sigterm),
     ("crash", Kind::Crash),
     ("host-crash", Kind::HostCrash),
@@ -76,7 +80,9 @@ const KINDS: [(&str, Kind); 22] = [
     ("clock", Kind::Clock),
     ("cut-etcd", Kind::CutEtcd),
     ("reset-etcd", Kind::ResetEtcd),
+    ("late-etcd", Kind::LateEtcd),
     ("cut-output", Kind::CutOutput),
+    ("blind-crash", Kind::BlindCrash),
     ("slow-output", Kind::SlowOutput),
     ("cut-ecs", Kind::CutEcs),
     ("etcd-kill", Kind::EtcdKill),
@@ -166,7 +172,9 @@ impl Scene<'_> {
             Kind::Clock => self.clock().await,
             Kind::CutEtcd => self.cut_etcd(crate::proxy::Verb::BlackHole).await,
             Kind::ResetEtcd => self.cut_etcd(crate::proxy::Verb::Reset).await,
+            Kind::LateEtcd => self.late_etcd().await,
             Kind::CutOutput => self.cut_output().await,
+            Kind::BlindCrash => self.blind_crash().await,
             Kind::SlowOutput => self.slow_output().await,
             Kind::CutEcs => self.cut_ecs().await,
             Kind::EtcdKill => self.etcd_kill().await,

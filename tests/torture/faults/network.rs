@@ -33,6 +33,22 @@ impl Scene<'_> {
         Ok(())
     }
 
+    /// Holds up what the leader sends to etcd, and what it is answered, until its lease is over: writes arrive that
+    /// their sender has given up, checkpoints of a term that has ended among them.
+    pub(super) async fn late_etcd(&mut self) -> anyhow::Result<()> {
+        let leader = self.cluster.leader().await?;
+        let delay = self.between(TTL + TTL / 2, TTL * 2);
+        let at = self.strike(Class::Compound, Expect::Takeover, Some(leader));
+        // A late write may win a race for a sender that does not know it: then another lease has to end.
+        let span = bound(Class::Partition) + TTL + START;
+        self.cluster
+            .unable(at, span, "the leader's requests to etcd are late");
+        self.cluster.replicas[leader].link(Target::Etcd, Verb::Delay(delay));
+        last(delay + TTL).await;
+        self.cluster.replicas[leader].link(Target::Etcd, Verb::Pass);
+        Ok(())
+    }
+
     /// Cuts the leader off from the output. What was polled is delivered later: no tick is excused.
     pub(super) async fn cut_output(&mut self) -> anyhow::Result<()> {
         let leader = self.cluster.leader().await?;

@@ -6,8 +6,9 @@ use rustix::process::Signal;
 
 use super::{Scene, last};
 use crate::cluster::bound;
+use crate::proxy::Verb;
 use crate::record::{Class, Expect};
-use crate::replica::TTL;
+use crate::replica::{TTL, Target};
 
 const STOP: Duration = Duration::from_secs(20);
 /// What a new leader needs until its first poll, beyond the time that a takeover may take.
@@ -54,6 +55,33 @@ impl Scene<'_> {
         let at = self.strike(Class::Host, Expect::Takeover, Some(leader));
         self.cluster.unable(at, bound(Class::Host) + START, "host crash");
         self.cluster.replicas[leader].kill().await?;
+        self.cluster.succeeded(term).await?;
+        let replica = &mut self.cluster.replicas[leader];
+        replica.lose_host();
+        replica.start()
+    }
+
+    /// Takes the output away from the leader, and then the host: what it had polled and not delivered is to be
+    /// polled again by another.
+    pub(super) async fn blind_crash(&mut self) -> anyhow::Result<()> {
+        let leader = self.cluster.leader().await?;
+        let at = self.cluster.recorder.now();
+        let time = self.between(Duration::from_secs(1), TTL);
+        // The ticks of the blind are lost with it.
+        self.cluster
+            .unable(at, time + bound(Class::Host) + START, "crash without an output");
+        self.die_blind(leader, time).await
+    }
+
+    async fn die_blind(&mut self, leader: usize, time: Duration) -> anyhow::Result<()> {
+        let term = self.cluster.prober.look(crate::probe::Views::newest);
+        let verbs = [Verb::BlackHole, Verb::Refuse];
+        let verb = verbs[self.random.usize(0..verbs.len())];
+        self.cluster.replicas[leader].link(Target::Output, verb);
+        last(time).await;
+        self.strike(Class::Host, Expect::Takeover, Some(leader));
+        self.cluster.replicas[leader].kill().await?;
+        self.cluster.replicas[leader].link(Target::Output, Verb::Pass);
         self.cluster.succeeded(term).await?;
         let replica = &mut self.cluster.replicas[leader];
         replica.lose_host();
@@ -147,14 +175,7 @@ impl Scene<'_> {
                 self.cluster.etcd.resume(member)?;
                 frozen?;
             }
-            2 => {
-                self.cut_output_of(leader, Duration::from_secs(2)).await?;
-                self.strike(Class::Compound, Expect::Takeover, Some(leader));
-                self.cluster.replicas[leader].kill().await?;
-                self.cluster.replicas[leader].lose_host();
-                last(time).await;
-                self.cluster.replicas[leader].start()?;
-            }
+            2 => self.die_blind(leader, time).await?,
             _ => {
                 let standby = self.other_than(leader);
                 self.cluster.replicas[standby].kill().await?;
