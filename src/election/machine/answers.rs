@@ -281,6 +281,13 @@ impl Machine {
     /// Takes a fresh view. `won`: it was read in the very step that made this instance leader.
     fn see(&mut self, now: Now, view: View, won: Option<u64>) {
         self.registered = self.lease.is_some_and(|lease| view.own.1 == lease.id);
+        let own = view.member(&self.settings.me.instance);
+        if own.is_some_and(|own| {
+            own.incarnation == self.settings.me.incarnation && self.told.as_ref() != Some(own)
+        }) {
+            // Something was written after all that was given up.
+            self.told = None;
+        }
         self.view = view;
         self.seen = Some(now.boot);
         self.dirty = false;

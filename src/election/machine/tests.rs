@@ -438,3 +438,21 @@ fn a_registration_on_a_lease_that_is_gone_does_not_count() {
     bench.txn(true, None);
     assert_eq!(bench.machine.state(), State::Starting);
 }
+
+#[test]
+fn a_member_record_that_was_written_late_is_written_anew() {
+    let mut bench = Bench::new(settings("a"));
+    bench.lead();
+    bench.asked.clear();
+    bench.machine.asking = None;
+    bench.machine.unwritten = None;
+    bench.tell(Input::Time);
+    // The leader told that it leads; what it finds is what it told before that.
+    bench.txn(true, Some(leader("a", 20, 11)));
+    let puts = |request: &Request| matches!(request, Request::Txn(txn) if matches!(&txn.then[0], Operation::Put { key, .. } if key == "members/a"));
+    assert!(
+        bench.asked.iter().any(|(_, request)| puts(request)),
+        "{:?}",
+        bench.asked
+    );
+}
