@@ -106,7 +106,7 @@ impl Machine {
         });
         match *purpose {
             Purpose::Order(slip) => self.refuse_unknown(slip, error),
-            Purpose::ReleaseKey | Purpose::ReleaseAll => {
+            Purpose::ReleaseKey => {
                 // Once the lease must have run out there is nothing left to release.
                 let over = self
                     .lease
@@ -139,10 +139,7 @@ impl Machine {
                     lease: None,
                     term: self.last_term,
                 });
-                match self.phase {
-                    Phase::Releasing { term, why } => self.released(now, term, why),
-                    _ => self.go(),
-                }
+                self.go();
             }
             (
                 _,

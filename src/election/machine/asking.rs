@@ -88,8 +88,7 @@ impl Machine {
 
     /// The lease, unless it is being given back.
     pub(super) fn renewable(&self) -> Option<Lease> {
-        let gives_back = matches!(self.phase, Phase::Leaving { .. } | Phase::Gone)
-            || matches!(self.phase, Phase::Releasing { .. } if self.stopping);
+        let gives_back = matches!(self.phase, Phase::Leaving { .. } | Phase::Gone);
         self.lease.filter(|_| !gives_back)
     }
 
@@ -121,10 +120,6 @@ impl Machine {
             Phase::Joining => Some(self.join()),
             Phase::Following | Phase::Leading { .. } | Phase::Settling { .. } | Phase::Draining { .. } => {
                 self.work(now)
-            }
-            Phase::Releasing { .. } if self.stopping => {
-                let lease = self.lease?.id;
-                Some((Purpose::ReleaseAll, Request::Revoke(lease)))
             }
             Phase::Releasing { term, .. } => {
                 let mut then = vec![Operation::Delete(LEADER.to_owned())];

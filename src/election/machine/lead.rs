@@ -166,11 +166,8 @@ impl Machine {
             } else {
                 Phase::Joining
             };
-        } else if self.lease.is_some() {
-            let until = now.boot + self.settings.retry_timeout;
-            self.phase = Phase::Leaving { until };
         } else {
-            self.go();
+            self.leave(now);
         }
     }
 }

@@ -544,20 +544,22 @@ impl Machine {
     /// The process is to stop: everything that can be given back is.
     fn stop(&mut self, now: Now) {
         match self.phase {
-            Phase::Joining | Phase::Following | Phase::Lost { ended: true, .. } => {
-                // What is in flight cannot do harm: without the lease it fails.
-                self.asking = None;
-                self.rest_until = Duration::ZERO;
-                let until = now.boot + self.settings.retry_timeout;
-                self.phase = Phase::Leaving { until };
-            }
-            Phase::Settling { term, .. } => {
-                let why = Reason::Graceful;
-                self.phase = Phase::Releasing { term, why };
-            }
+            Phase::Joining | Phase::Following | Phase::Lost { ended: true, .. } => self.leave(now),
+            Phase::Settling { term, .. } => self.released(now, term, Reason::Graceful),
             Phase::Leading { term } => self.drain(now, term, Reason::Graceful),
+            // The lease takes the leader key along.
+            Phase::Releasing { term, why } => self.released(now, term, why),
             _ => {}
         }
+    }
+
+    /// Gives the lease back, within the time that a stop may take for it.
+    fn leave(&mut self, now: Now) {
+        // What is in flight cannot do harm: without the lease it fails.
+        self.asking = None;
+        self.rest_until = Duration::ZERO;
+        let until = now.boot + self.settings.retry_timeout;
+        self.phase = Phase::Leaving { until };
     }
 
     fn go(&mut self) {

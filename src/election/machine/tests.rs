@@ -456,3 +456,33 @@ fn a_member_record_that_was_written_late_is_written_anew() {
         bench.asked
     );
 }
+
+#[test]
+fn a_stop_gives_up_on_a_revoke_that_is_not_answered() {
+    let mut bench = Bench::new(settings("a"));
+    bench.lead();
+    bench.tell(Input::Stop);
+    bench.now = 101 * SECOND;
+    bench.tell(Input::Ended { term: 20 });
+    let lost = || Err(DcsError::Unanswered("timed out".to_owned()));
+    bench.now = 104 * SECOND;
+    bench.answer(|request| *request == Request::Revoke(11), lost());
+    assert!(bench.had(&Effect::Halt(None)), "{:?}", bench.seen);
+}
+
+#[test]
+fn a_stop_ends_although_the_lease_is_gone() {
+    let mut bench = Bench::new(settings("a"));
+    bench.lead();
+    bench.tell(Input::Stop);
+    bench.now = 103 * SECOND;
+    bench.tell(Input::Time);
+    assert!(bench.had(&Effect::Close));
+    bench.answer(
+        |request| *request == Request::Renew(11),
+        Ok(Response::Renewed(None)),
+    );
+    assert!(!bench.had(&Effect::Halt(None)));
+    bench.tell(Input::Ended { term: 20 });
+    assert!(bench.had(&Effect::Halt(None)), "{:?}", bench.seen);
+}
