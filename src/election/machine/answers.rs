@@ -148,7 +148,7 @@ impl Machine {
                     revision,
                     results,
                 },
-            ) => self.took_txn(now, purpose, succeeded, revision, &results),
+            ) => self.took_txn((now, sent), purpose, succeeded, revision, &results),
             (_, other) => self.note(Note::Failed {
                 what: purpose.name(),
                 error: format!("an answer to another question: {other:?}"),
@@ -158,7 +158,7 @@ impl Machine {
 
     fn took_txn(
         &mut self,
-        now: Now,
+        (now, sent): (Now, Duration),
         purpose: &Purpose,
         succeeded: bool,
         revision: i64,
@@ -206,8 +206,9 @@ impl Machine {
                 return self.win(now, u64::try_from(revision).unwrap_or_default());
             }
             Purpose::Verify if succeeded => {
-                self.doubted = false;
-                self.effects.push(Effect::Trust);
+                if self.doubted.take_if(|since| sent >= *since).is_some() {
+                    self.effects.push(Effect::Trust);
+                }
             }
             Purpose::ReleaseKey => {
                 if let Phase::Releasing { term, why } = self.phase {

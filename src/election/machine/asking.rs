@@ -160,7 +160,7 @@ impl Machine {
         let holds = self.holds();
         let txn = |purpose, txn| Some((purpose, Request::Txn(txn)));
         if let Some(term) = holds
-            && self.doubted
+            && self.doubted.is_some()
         {
             return txn(Purpose::Verify, fenced(term, reads()));
         }

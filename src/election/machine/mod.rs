@@ -372,7 +372,8 @@ pub struct Machine {
     written: Option<HistoryRecord>,
     /// When that was last written; 0 = not yet.
     history_revision: i64,
-    doubted: bool,
+    /// When the clocks jumped; what was asked before says nothing about the time since.
+    doubted: Option<Duration>,
     /// A term came out lower than one that was known.
     regressed: bool,
     was_lost: bool,
@@ -421,7 +422,7 @@ impl Machine {
             unwritten: None,
             written: None,
             history_revision: 0,
-            doubted: false,
+            doubted: None,
             regressed: false,
             was_lost: false,
             joined_before: false,
@@ -451,7 +452,7 @@ impl Machine {
             Input::Time => {}
             Input::Answered { ticket, sent, result } => self.answered(now, ticket, sent, result),
             Input::Hint(hint) => self.hinted(now, &hint),
-            Input::Woke => self.woke(),
+            Input::Woke => self.woke(now),
             Input::Fenced { term } => {
                 if self.holds() == Some(term) {
                     self.lose(now, Loss::Fenced);
@@ -484,7 +485,11 @@ impl Machine {
             at.push(self.renew_at);
         }
         match self.phase {
-            Phase::Settling { until, .. } | Phase::Draining { until, .. } => {
+            Phase::Settling { until, .. } => {
+                at.extend(self.doubted.is_none().then_some(until));
+                at.push(self.deadline());
+            }
+            Phase::Draining { until, .. } => {
                 at.push(until);
                 at.push(self.deadline());
             }
@@ -503,7 +508,9 @@ impl Machine {
             self.stop(now);
         }
         match self.phase {
-            Phase::Settling { term, until } if now.boot >= until => self.open(term),
+            Phase::Settling { term, until } if now.boot >= until && self.doubted.is_none() => {
+                self.open(term);
+            }
             Phase::Draining { term, why, until } if now.boot >= until => {
                 self.effects.push(Effect::Close);
                 self.phase = Phase::Closing { term, why };
@@ -534,9 +541,9 @@ impl Machine {
         }
     }
 
-    fn woke(&mut self) {
+    fn woke(&mut self, now: Now) {
         if self.holds().is_some() {
-            self.doubted = true;
+            self.doubted = Some(now.boot);
             self.effects.push(Effect::Doubt);
         }
     }

@@ -486,3 +486,62 @@ fn a_stop_ends_although_the_lease_is_gone() {
     bench.tell(Input::Ended { term: 20 });
     assert!(bench.had(&Effect::Halt(None)), "{:?}", bench.seen);
 }
+
+#[test]
+fn what_was_asked_before_the_clocks_jumped_does_not_verify_the_term() {
+    let mut bench = Bench::new(settings("a"));
+    bench.lead();
+    bench.asked.clear();
+    bench.machine.asking = None;
+    bench.tell(Input::Woke);
+    let asked_at = bench.now;
+    let at = bench
+        .asked
+        .iter()
+        .position(|(_, request)| matches!(request, Request::Txn(_)));
+    let (ticket, _) = bench.asked.remove(at.unwrap());
+    bench.now += SECOND;
+    bench.tell(Input::Woke);
+    let found = Response::Txn {
+        succeeded: true,
+        revision: 20,
+        results: vec![
+            vec![leader("a", 20, 11)],
+            vec![member("a", 11)],
+            vec![],
+            vec![],
+            vec![],
+        ],
+    };
+    bench.tell(Input::Answered {
+        ticket,
+        sent: asked_at,
+        result: Ok(found),
+    });
+    assert!(!bench.had(&Effect::Trust));
+    bench.txn(true, Some(leader("a", 20, 11)));
+    assert!(bench.had(&Effect::Trust));
+}
+
+#[test]
+fn a_tenure_does_not_begin_in_doubt() {
+    let mut settings = settings("a");
+    settings.lock_delay = SECOND;
+    let mut bench = Bench::new(settings);
+    let granted = Response::Granted {
+        lease: 11,
+        ttl: 10 * SECOND,
+    };
+    bench.answer(|request| matches!(request, Request::Grant { .. }), Ok(granted));
+    bench.txn(true, None);
+    bench.txn(true, Some(leader("a", 20, 11)));
+    bench.tell(Input::Woke);
+    bench.now += 2 * SECOND;
+    bench.tell(Input::Time);
+    assert_eq!(bench.machine.state(), State::Candidate);
+    assert!(bench.machine.wake_at() > bench.now);
+    // First what was under way, then the check of the term.
+    bench.txn(true, Some(leader("a", 20, 11)));
+    bench.txn(true, Some(leader("a", 20, 11)));
+    assert_eq!(bench.machine.state(), State::Leader);
+}
