@@ -35,7 +35,7 @@ pub(super) enum Purpose {
     ReleaseAll,
     /// Removes what a lost tenure has left.
     Recover,
-    Order(u64),
+    Order(Option<u64>),
 }
 
 impl Purpose {

@@ -545,3 +545,64 @@ fn a_tenure_does_not_begin_in_doubt() {
     bench.txn(true, Some(leader("a", 20, 11)));
     assert_eq!(bench.machine.state(), State::Leader);
 }
+
+#[test]
+fn a_switchover_that_was_taken_back_is_answered() {
+    let mut bench = Bench::new(settings("a"));
+    bench.lead();
+    let candidate = Some("b".to_owned());
+    let leader_name = "a".to_owned();
+    let view = |switchover: Option<i64>, members: Vec<KeyValue>| {
+        let record = crate::cluster::SwitchoverRecord {
+            schema: 1,
+            leader: "a".to_owned(),
+            candidate: Some("b".to_owned()),
+            by: "a".to_owned(),
+            at: Timestamp::UNIX_EPOCH,
+            reason: Reason::Switchover,
+        };
+        let key = switchover.map(|revision| KeyValue {
+            key: crate::cluster::SWITCHOVER.to_owned(),
+            value: serde_json::to_vec(&record).unwrap(),
+            create_revision: revision,
+            mod_revision: revision,
+            lease: 0,
+        });
+        let results = vec![
+            vec![leader("a", 20, 11)],
+            members,
+            key.into_iter().collect(),
+            vec![],
+            vec![],
+        ];
+        Ok(Response::Txn {
+            succeeded: true,
+            revision: 30,
+            results,
+        })
+    };
+    let txn = |request: &Request| matches!(request, Request::Txn(_));
+    let both = || vec![member("a", 11), member("b", 12)];
+    bench.machine.unwritten = None;
+    bench.answer(txn, view(None, both()));
+    bench.answer(txn, view(None, both()));
+    let order = Order::Switchover {
+        leader: leader_name,
+        candidate,
+    };
+    bench.tell(Input::Order { slip: 0, order });
+    // The candidate has gone meanwhile: the leader takes the switchover back.
+    bench.answer(txn, view(Some(25), vec![member("a", 11)]));
+    assert!(
+        !bench
+            .seen
+            .iter()
+            .any(|effect| matches!(effect, Effect::Answer { .. }))
+    );
+    bench.answer(txn, view(None, vec![member("a", 11)]));
+    let answered = |effect: &Effect| {
+        matches!(effect, Effect::Answer { slip: 0, result: Err(Refused::Impossible { reason, .. }) }
+            if *reason == "candidate_unknown")
+    };
+    assert!(bench.seen.iter().any(answered), "{:?}", bench.seen);
+}
