@@ -33,7 +33,13 @@ impl Machine {
             && let Some((_, purpose)) = self.asking.take()
         {
             match result {
-                Ok(response) => self.took(now, sent, &purpose, response),
+                Ok(response) => {
+                    self.took(now, sent, &purpose, response);
+                    if self.hinted_at.is_some_and(|at| at >= sent) {
+                        // It was read before what the news is about, perhaps.
+                        self.look_at = now.boot;
+                    }
+                }
                 Err(error) => self.failed(now, &purpose, &error),
             }
         }

@@ -276,6 +276,8 @@ pub struct Machine {
     /// The main lane rests until then.
     rest_until: Duration,
     look_at: Duration,
+    /// When news of keys last came.
+    hinted_at: Option<Duration>,
     slips: Vec<Slip>,
     tickets: u64,
     effects: Vec<Effect>,
@@ -320,6 +322,7 @@ impl Machine {
             asking: None,
             rest_until: Duration::ZERO,
             look_at: Duration::ZERO,
+            hinted_at: None,
             slips: Vec::new(),
             tickets: 0,
             effects: Vec::new(),
@@ -414,6 +417,7 @@ impl Machine {
 
     fn hinted(&mut self, now: Now, hint: &Hint) {
         self.look_at = now.boot;
+        self.hinted_at = Some(now.boot);
         if let Hint::Deleted(keys) = hint {
             let led = self.view.leader.is_some();
             self.view.forget(keys);

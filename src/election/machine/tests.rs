@@ -606,3 +606,38 @@ fn a_switchover_that_was_taken_back_is_answered() {
     };
     assert!(bench.seen.iter().any(answered), "{:?}", bench.seen);
 }
+
+#[test]
+fn news_that_came_while_a_look_was_under_way_is_looked_at_again() {
+    let mut bench = Bench::new(settings("a"));
+    let granted = Response::Granted {
+        lease: 11,
+        ttl: 10 * SECOND,
+    };
+    bench.answer(|request| matches!(request, Request::Grant { .. }), Ok(granted));
+    bench.txn(true, Some(leader("b", 5, 9)));
+    bench.now += SECOND;
+    bench.tell(Input::Hint(Hint::Changed));
+    let sent = bench.now;
+    bench.now += SECOND / 100;
+    bench.tell(Input::Hint(Hint::Deleted(vec![LEADER.to_owned()])));
+    // The look was answered before the key was deleted.
+    let old = Response::Txn {
+        succeeded: true,
+        revision: 20,
+        results: vec![
+            vec![leader("b", 5, 9)],
+            vec![member("a", 11)],
+            vec![],
+            vec![],
+            vec![],
+        ],
+    };
+    let (ticket, _) = bench.asked.remove(0);
+    bench.tell(Input::Answered {
+        ticket,
+        sent,
+        result: Ok(old),
+    });
+    assert_eq!(bench.asked.len(), 1, "{:?}", bench.asked);
+}
