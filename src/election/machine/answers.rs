@@ -33,7 +33,13 @@ impl Machine {
             && let Some((_, purpose)) = self.asking.take()
         {
             match result {
-                Ok(response) => self.took(now, sent, &purpose, response),
+                Ok(response) => {
+                    self.took(now, sent, &purpose, response);
+                    if self.hinted_at.is_some_and(|at| at >= sent) {
+                        // It was read before what the news is about, perhaps.
+                        self.look_at = now.boot;
+                    }
+                }
                 Err(error) => self.failed(now, &purpose, &error),
             }
         }
@@ -106,7 +112,7 @@ impl Machine {
         });
         match *purpose {
             Purpose::Order(slip) => self.refuse_unknown(slip, error),
-            Purpose::ReleaseKey | Purpose::ReleaseAll => {
+            Purpose::ReleaseKey => {
                 // Once the lease must have run out there is nothing left to release.
                 let over = self
                     .lease
@@ -139,10 +145,7 @@ impl Machine {
                     lease: None,
                     term: self.last_term,
                 });
-                match self.phase {
-                    Phase::Releasing { term, why } => self.released(now, term, why),
-                    _ => self.go(),
-                }
+                self.go();
             }
             (
                 _,
@@ -151,7 +154,7 @@ impl Machine {
                     revision,
                     results,
                 },
-            ) => self.took_txn(now, purpose, succeeded, revision, &results),
+            ) => self.took_txn((now, sent), purpose, succeeded, revision, &results),
             (_, other) => self.note(Note::Failed {
                 what: purpose.name(),
                 error: format!("an answer to another question: {other:?}"),
@@ -161,7 +164,7 @@ impl Machine {
 
     fn took_txn(
         &mut self,
-        now: Now,
+        (now, sent): (Now, Duration),
         purpose: &Purpose,
         succeeded: bool,
         revision: i64,
@@ -209,8 +212,9 @@ impl Machine {
                 return self.win(now, u64::try_from(revision).unwrap_or_default());
             }
             Purpose::Verify if succeeded => {
-                self.doubted = false;
-                self.effects.push(Effect::Trust);
+                if self.doubted.take_if(|since| sent >= *since).is_some() {
+                    self.effects.push(Effect::Trust);
+                }
             }
             Purpose::ReleaseKey => {
                 if let Phase::Releasing { term, why } = self.phase {
@@ -281,6 +285,13 @@ impl Machine {
     /// Takes a fresh view. `won`: it was read in the very step that made this instance leader.
     fn see(&mut self, now: Now, view: View, won: Option<u64>) {
         self.registered = self.lease.is_some_and(|lease| view.own.1 == lease.id);
+        let own = view.member(&self.settings.me.instance);
+        if own.is_some_and(|own| {
+            own.incarnation == self.settings.me.incarnation && self.told.as_ref() != Some(own)
+        }) {
+            // Something was written after all that was given up.
+            self.told = None;
+        }
         self.view = view;
         self.seen = Some(now.boot);
         self.dirty = false;

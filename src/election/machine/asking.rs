@@ -35,7 +35,7 @@ pub(super) enum Purpose {
     ReleaseAll,
     /// Removes what a lost tenure has left.
     Recover,
-    Order(u64),
+    Order(Option<u64>),
 }
 
 impl Purpose {
@@ -88,8 +88,7 @@ impl Machine {
 
     /// The lease, unless it is being given back.
     pub(super) fn renewable(&self) -> Option<Lease> {
-        let gives_back = matches!(self.phase, Phase::Leaving { .. } | Phase::Gone)
-            || matches!(self.phase, Phase::Releasing { .. } if self.stopping);
+        let gives_back = matches!(self.phase, Phase::Leaving { .. } | Phase::Gone);
         self.lease.filter(|_| !gives_back)
     }
 
@@ -121,10 +120,6 @@ impl Machine {
             Phase::Joining => Some(self.join()),
             Phase::Following | Phase::Leading { .. } | Phase::Settling { .. } | Phase::Draining { .. } => {
                 self.work(now)
-            }
-            Phase::Releasing { .. } if self.stopping => {
-                let lease = self.lease?.id;
-                Some((Purpose::ReleaseAll, Request::Revoke(lease)))
             }
             Phase::Releasing { term, .. } => {
                 let mut then = vec![Operation::Delete(LEADER.to_owned())];
@@ -165,7 +160,7 @@ impl Machine {
         let holds = self.holds();
         let txn = |purpose, txn| Some((purpose, Request::Txn(txn)));
         if let Some(term) = holds
-            && self.doubted
+            && self.doubted.is_some()
         {
             return txn(Purpose::Verify, fenced(term, reads()));
         }

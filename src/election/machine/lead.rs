@@ -143,7 +143,7 @@ impl Machine {
         self.losses.add(now.boot);
         self.phase = Phase::Lost { term, ended: !worked };
         self.was_lost = true;
-        self.doubted = false;
+        self.doubted = None;
         self.unwritten = None;
         self.written = None;
         self.asking = None;
@@ -154,7 +154,7 @@ impl Machine {
     /// The leadership is given back.
     pub(super) fn released(&mut self, now: Now, term: u64, reason: Reason) {
         self.note(Note::Released { term, reason });
-        self.doubted = false;
+        self.doubted = None;
         self.unwritten = None;
         self.written = None;
         self.vacant_since = Some(now.boot);
@@ -166,11 +166,8 @@ impl Machine {
             } else {
                 Phase::Joining
             };
-        } else if self.lease.is_some() {
-            let until = now.boot + self.settings.retry_timeout;
-            self.phase = Phase::Leaving { until };
         } else {
-            self.go();
+            self.leave(now);
         }
     }
 }

@@ -8,6 +8,7 @@
 mod answers;
 mod asking;
 mod lead;
+mod note;
 mod orders;
 mod race;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use self::asking::Purpose;
+pub use self::note::{Fatal, Loss, Note};
 use self::orders::Slip;
 use self::race::Losses;
 use self::view::View;
@@ -187,125 +189,6 @@ pub enum Effect {
     Halt(Option<Fatal>),
 }
 
-/// Why the process must end.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Fatal {
-    /// Another process lives under this name.
-    #[error(
-        "instance name already in use: ha.instance {instance:?} is held by another process (incarnation {incarnation}, {address}); give every replica a name of its own"
-    )]
-    NameInUse {
-        /// The name.
-        instance: String,
-        /// The other one.
-        incarnation: String,
-        /// Where the other one answers.
-        address: String,
-    },
-}
-
-/// What is worth telling.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Note {
-    /// The instance is a member.
-    Joined(LeaseId),
-    /// Its name is held by another process, perhaps its own predecessor.
-    NameHeld {
-        /// The other one.
-        incarnation: String,
-        /// How long that is waited for.
-        patience: Duration,
-    },
-    /// It won.
-    Acquired {
-        /// The term.
-        term: u64,
-        /// Its lease.
-        lease: LeaseId,
-        /// Who led before.
-        from: Option<String>,
-        /// Why that ended.
-        reason: Reason,
-        /// How long nobody led.
-        gap: Option<Duration>,
-    },
-    /// It gave up its leadership.
-    Released {
-        /// The term.
-        term: u64,
-        /// Why.
-        reason: Reason,
-    },
-    /// It lost its leadership.
-    Lost {
-        /// The term.
-        term: u64,
-        /// How.
-        why: Loss,
-        /// Time since the last acknowledged renewal was sent.
-        since_ack: Duration,
-    },
-    /// The lease was renewed.
-    Renewed {
-        /// From sending to the answer.
-        took: Duration,
-    },
-    /// The lease was not renewed.
-    RenewalFailed {
-        /// Why.
-        error: String,
-        /// What is left until the deadline.
-        left: Duration,
-    },
-    /// Another request failed.
-    Failed {
-        /// What it was for.
-        what: &'static str,
-        /// Why.
-        error: String,
-    },
-    /// The term came out lower than one that was known: etcd was restored from an older snapshot.
-    TermRegressed {
-        /// What came out.
-        term: u64,
-        /// What was known.
-        known: u64,
-    },
-    /// A change of leader that cannot be done was taken back.
-    SwitchoverDropped {
-        /// Who was to lead.
-        candidate: Option<String>,
-    },
-}
-
-/// How a leadership was lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Loss {
-    /// No renewal was acknowledged in time.
-    Deadline,
-    /// The lease is gone.
-    LeaseGone,
-    /// The leader key is gone, or another's.
-    Deposed,
-    /// A fenced write was refused.
-    Fenced,
-    /// The election's own loop was stuck.
-    Stalled,
-}
-
-impl Loss {
-    /// The word in logs and metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Deadline => "lease_expired",
-            Self::LeaseGone => "lease_gone",
-            Self::Deposed => "deposed",
-            Self::Fenced => "fenced",
-            Self::Stalled => "stalled",
-        }
-    }
-}
-
 /// A lease that was granted, as far as its end can be proven.
 #[derive(Debug, Clone, Copy)]
 struct Lease {
@@ -372,7 +255,8 @@ pub struct Machine {
     written: Option<HistoryRecord>,
     /// When that was last written; 0 = not yet.
     history_revision: i64,
-    doubted: bool,
+    /// When the clocks jumped; what was asked before says nothing about the time since.
+    doubted: Option<Duration>,
     /// A term came out lower than one that was known.
     regressed: bool,
     was_lost: bool,
@@ -392,6 +276,8 @@ pub struct Machine {
     /// The main lane rests until then.
     rest_until: Duration,
     look_at: Duration,
+    /// When news of keys last came.
+    hinted_at: Option<Duration>,
     slips: Vec<Slip>,
     tickets: u64,
     effects: Vec<Effect>,
@@ -421,7 +307,7 @@ impl Machine {
             unwritten: None,
             written: None,
             history_revision: 0,
-            doubted: false,
+            doubted: None,
             regressed: false,
             was_lost: false,
             joined_before: false,
@@ -436,6 +322,7 @@ impl Machine {
             asking: None,
             rest_until: Duration::ZERO,
             look_at: Duration::ZERO,
+            hinted_at: None,
             slips: Vec::new(),
             tickets: 0,
             effects: Vec::new(),
@@ -451,7 +338,7 @@ impl Machine {
             Input::Time => {}
             Input::Answered { ticket, sent, result } => self.answered(now, ticket, sent, result),
             Input::Hint(hint) => self.hinted(now, &hint),
-            Input::Woke => self.woke(),
+            Input::Woke => self.woke(now),
             Input::Fenced { term } => {
                 if self.holds() == Some(term) {
                     self.lose(now, Loss::Fenced);
@@ -484,7 +371,11 @@ impl Machine {
             at.push(self.renew_at);
         }
         match self.phase {
-            Phase::Settling { until, .. } | Phase::Draining { until, .. } => {
+            Phase::Settling { until, .. } => {
+                at.extend(self.doubted.is_none().then_some(until));
+                at.push(self.deadline());
+            }
+            Phase::Draining { until, .. } => {
                 at.push(until);
                 at.push(self.deadline());
             }
@@ -503,7 +394,9 @@ impl Machine {
             self.stop(now);
         }
         match self.phase {
-            Phase::Settling { term, until } if now.boot >= until => self.open(term),
+            Phase::Settling { term, until } if now.boot >= until && self.doubted.is_none() => {
+                self.open(term);
+            }
             Phase::Draining { term, why, until } if now.boot >= until => {
                 self.effects.push(Effect::Close);
                 self.phase = Phase::Closing { term, why };
@@ -524,6 +417,7 @@ impl Machine {
 
     fn hinted(&mut self, now: Now, hint: &Hint) {
         self.look_at = now.boot;
+        self.hinted_at = Some(now.boot);
         if let Hint::Deleted(keys) = hint {
             let led = self.view.leader.is_some();
             self.view.forget(keys);
@@ -534,9 +428,9 @@ impl Machine {
         }
     }
 
-    fn woke(&mut self) {
+    fn woke(&mut self, now: Now) {
         if self.holds().is_some() {
-            self.doubted = true;
+            self.doubted = Some(now.boot);
             self.effects.push(Effect::Doubt);
         }
     }
@@ -544,20 +438,22 @@ impl Machine {
     /// The process is to stop: everything that can be given back is.
     fn stop(&mut self, now: Now) {
         match self.phase {
-            Phase::Joining | Phase::Following | Phase::Lost { ended: true, .. } => {
-                // What is in flight cannot do harm: without the lease it fails.
-                self.asking = None;
-                self.rest_until = Duration::ZERO;
-                let until = now.boot + self.settings.retry_timeout;
-                self.phase = Phase::Leaving { until };
-            }
-            Phase::Settling { term, .. } => {
-                let why = Reason::Graceful;
-                self.phase = Phase::Releasing { term, why };
-            }
+            Phase::Joining | Phase::Following | Phase::Lost { ended: true, .. } => self.leave(now),
+            Phase::Settling { term, .. } => self.released(now, term, Reason::Graceful),
             Phase::Leading { term } => self.drain(now, term, Reason::Graceful),
+            // The lease takes the leader key along.
+            Phase::Releasing { term, why } => self.released(now, term, why),
             _ => {}
         }
+    }
+
+    /// Gives the lease back, within the time that a stop may take for it.
+    fn leave(&mut self, now: Now) {
+        // What is in flight cannot do harm: without the lease it fails.
+        self.asking = None;
+        self.rest_until = Duration::ZERO;
+        let until = now.boot + self.settings.retry_timeout;
+        self.phase = Phase::Leaving { until };
     }
 
     fn go(&mut self) {

@@ -24,8 +24,19 @@ pub(super) struct Slip {
     order: Order,
     since: Duration,
     reason: Reason,
-    /// The leader and its term that the switchover replaces, once it is written.
-    written: Option<(String, u64)>,
+    /// What was written for it.
+    written: Option<Written>,
+}
+
+/// A switchover in etcd.
+#[derive(Debug, Clone)]
+struct Written {
+    /// Who is to be replaced.
+    leader: String,
+    /// Its term.
+    term: u64,
+    /// When it was written.
+    revision: i64,
 }
 
 impl Slip {
@@ -47,11 +58,14 @@ fn impossible<T>(reason: &'static str, message: String) -> Result<T, Refused> {
 impl Machine {
     /// The request of the next order that has not been asked yet.
     pub(super) fn next_order(&mut self, now: Now) -> Option<(Purpose, Request)> {
-        self.slips
-            .retain(|slip| now.boot.saturating_sub(slip.since) < FORGOTTEN);
+        let old = |slip: &&Slip| now.boot.saturating_sub(slip.since) >= FORGOTTEN;
+        if let Some(slip) = self.slips.iter().find(old) {
+            let message = format!("no outcome within {FORGOTTEN:?}; look at /cluster");
+            self.answer(slip.id, Err(Refused::Unknown(message)));
+        }
         loop {
             let slip = self.slips.iter().find(|slip| slip.written.is_none())?;
-            let id = slip.id.unwrap_or_default();
+            let id = slip.id;
             if self.seen.is_none() || !self.reachable {
                 self.answer(
                     id,
@@ -183,16 +197,12 @@ impl Machine {
     }
 
     /// The request of an order was carried out, or found something else than it expected.
-    pub(super) fn ordered(&mut self, id: u64, succeeded: bool, view: &View, now: Now) {
+    pub(super) fn ordered(&mut self, id: Option<u64>, succeeded: bool, view: &View, now: Now) {
         if !succeeded {
             // Judged again, by what there is now.
             return;
         }
-        let Some(slip) = self
-            .slips
-            .iter_mut()
-            .find(|slip| slip.id.unwrap_or_default() == id)
-        else {
+        let Some(slip) = self.slips.iter_mut().find(|slip| slip.id == id) else {
             return;
         };
         match slip.order {
@@ -203,7 +213,11 @@ impl Machine {
                 let name = held
                     .and_then(|held| held.record.as_ref())
                     .map(|record| record.instance.clone());
-                slip.written = Some((name.unwrap_or_default(), held.map_or(0, |held| held.term)));
+                slip.written = Some(Written {
+                    leader: name.unwrap_or_default(),
+                    term: held.map_or(0, |held| held.term),
+                    revision: view.switchover_revision,
+                });
                 if slip.id.is_none() {
                     self.yielded_at = Some(now.boot);
                 }
@@ -211,47 +225,53 @@ impl Machine {
         }
     }
 
-    pub(super) fn refuse_unknown(&mut self, id: u64, error: &DcsError) {
+    pub(super) fn refuse_unknown(&mut self, id: Option<u64>, error: &DcsError) {
         self.answer(id, Err(Refused::Unknown(format!("{error}; look at /cluster"))));
     }
 
     /// Answers the switchovers that have come to an end.
     pub(super) fn settle_orders(&mut self) {
-        let Some(held) = &self.view.leader else { return };
-        // The gap is known once the new term's history is written.
-        let Some(last) = self.view.last.as_ref().filter(|last| last.term == held.term) else {
-            return;
-        };
-        let to = last.to.clone();
-        let gap = last.gap_ms.map(Duration::from_millis);
-        let term = held.term;
-        let done: Vec<(u64, String)> = self
+        let settled: Vec<_> = self
             .slips
             .iter()
-            .filter_map(|slip| {
-                let (from, old) = slip.written.as_ref()?;
-                (*old < term).then(|| (slip.id.unwrap_or_default(), from.clone()))
-            })
+            .filter_map(|slip| Some((slip.id, self.outcome(slip)?)))
             .collect();
-        for (id, from) in done {
-            let result = if from == to {
-                Err(Refused::Unknown(format!(
-                    "nobody took over in time: {to} leads again"
-                )))
-            } else {
-                let to = to.clone();
-                Ok(Done::Switched { from, to, gap })
-            };
+        for (id, result) in settled {
             self.answer(id, result);
         }
     }
 
-    fn answer(&mut self, id: u64, result: Result<Done, Refused>) {
-        let Some(at) = self
-            .slips
-            .iter()
-            .position(|slip| slip.id.unwrap_or_default() == id)
-        else {
+    /// What came of a switchover; `None` = it is under way.
+    fn outcome(&self, slip: &Slip) -> Option<Result<Done, Refused>> {
+        let written = slip.written.as_ref()?;
+        let held = self.view.leader.as_ref()?;
+        if held.term == written.term {
+            let gone = self.view.switchover_revision != written.revision;
+            return gone.then(|| {
+                impossible(
+                    "candidate_unknown",
+                    format!(
+                        "the switchover was taken back, as its candidate is gone; {} still leads",
+                        written.leader
+                    ),
+                )
+            });
+        }
+        // The gap is known once the new term's history is written.
+        let last = self.view.last.as_ref().filter(|last| last.term == held.term)?;
+        let (from, to) = (written.leader.clone(), last.to.clone());
+        Some(if from == to {
+            Err(Refused::Unknown(format!(
+                "nobody took over in time: {to} leads again"
+            )))
+        } else {
+            let gap = last.gap_ms.map(Duration::from_millis);
+            Ok(Done::Switched { from, to, gap })
+        })
+    }
+
+    fn answer(&mut self, id: Option<u64>, result: Result<Done, Refused>) {
+        let Some(at) = self.slips.iter().position(|slip| slip.id == id) else {
             return;
         };
         let slip = self.slips.remove(at);

@@ -438,3 +438,206 @@ fn a_registration_on_a_lease_that_is_gone_does_not_count() {
     bench.txn(true, None);
     assert_eq!(bench.machine.state(), State::Starting);
 }
+
+#[test]
+fn a_member_record_that_was_written_late_is_written_anew() {
+    let mut bench = Bench::new(settings("a"));
+    bench.lead();
+    bench.asked.clear();
+    bench.machine.asking = None;
+    bench.machine.unwritten = None;
+    bench.tell(Input::Time);
+    // The leader told that it leads; what it finds is what it told before that.
+    bench.txn(true, Some(leader("a", 20, 11)));
+    let puts = |request: &Request| matches!(request, Request::Txn(txn) if matches!(&txn.then[0], Operation::Put { key, .. } if key == "members/a"));
+    assert!(
+        bench.asked.iter().any(|(_, request)| puts(request)),
+        "{:?}",
+        bench.asked
+    );
+}
+
+#[test]
+fn a_stop_gives_up_on_a_revoke_that_is_not_answered() {
+    let mut bench = Bench::new(settings("a"));
+    bench.lead();
+    bench.tell(Input::Stop);
+    bench.now = 101 * SECOND;
+    bench.tell(Input::Ended { term: 20 });
+    let lost = || Err(DcsError::Unanswered("timed out".to_owned()));
+    bench.now = 104 * SECOND;
+    bench.answer(|request| *request == Request::Revoke(11), lost());
+    assert!(bench.had(&Effect::Halt(None)), "{:?}", bench.seen);
+}
+
+#[test]
+fn a_stop_ends_although_the_lease_is_gone() {
+    let mut bench = Bench::new(settings("a"));
+    bench.lead();
+    bench.tell(Input::Stop);
+    bench.now = 103 * SECOND;
+    bench.tell(Input::Time);
+    assert!(bench.had(&Effect::Close));
+    bench.answer(
+        |request| *request == Request::Renew(11),
+        Ok(Response::Renewed(None)),
+    );
+    assert!(!bench.had(&Effect::Halt(None)));
+    bench.tell(Input::Ended { term: 20 });
+    assert!(bench.had(&Effect::Halt(None)), "{:?}", bench.seen);
+}
+
+#[test]
+fn what_was_asked_before_the_clocks_jumped_does_not_verify_the_term() {
+    let mut bench = Bench::new(settings("a"));
+    bench.lead();
+    bench.asked.clear();
+    bench.machine.asking = None;
+    bench.tell(Input::Woke);
+    let asked_at = bench.now;
+    let at = bench
+        .asked
+        .iter()
+        .position(|(_, request)| matches!(request, Request::Txn(_)));
+    let (ticket, _) = bench.asked.remove(at.unwrap());
+    bench.now += SECOND;
+    bench.tell(Input::Woke);
+    let found = Response::Txn {
+        succeeded: true,
+        revision: 20,
+        results: vec![
+            vec![leader("a", 20, 11)],
+            vec![member("a", 11)],
+            vec![],
+            vec![],
+            vec![],
+        ],
+    };
+    bench.tell(Input::Answered {
+        ticket,
+        sent: asked_at,
+        result: Ok(found),
+    });
+    assert!(!bench.had(&Effect::Trust));
+    bench.txn(true, Some(leader("a", 20, 11)));
+    assert!(bench.had(&Effect::Trust));
+}
+
+#[test]
+fn a_tenure_does_not_begin_in_doubt() {
+    let mut settings = settings("a");
+    settings.lock_delay = SECOND;
+    let mut bench = Bench::new(settings);
+    let granted = Response::Granted {
+        lease: 11,
+        ttl: 10 * SECOND,
+    };
+    bench.answer(|request| matches!(request, Request::Grant { .. }), Ok(granted));
+    bench.txn(true, None);
+    bench.txn(true, Some(leader("a", 20, 11)));
+    bench.tell(Input::Woke);
+    bench.now += 2 * SECOND;
+    bench.tell(Input::Time);
+    assert_eq!(bench.machine.state(), State::Candidate);
+    assert!(bench.machine.wake_at() > bench.now);
+    // First what was under way, then the check of the term.
+    bench.txn(true, Some(leader("a", 20, 11)));
+    bench.txn(true, Some(leader("a", 20, 11)));
+    assert_eq!(bench.machine.state(), State::Leader);
+}
+
+#[test]
+fn a_switchover_that_was_taken_back_is_answered() {
+    let mut bench = Bench::new(settings("a"));
+    bench.lead();
+    let candidate = Some("b".to_owned());
+    let leader_name = "a".to_owned();
+    let view = |switchover: Option<i64>, members: Vec<KeyValue>| {
+        let record = crate::cluster::SwitchoverRecord {
+            schema: 1,
+            leader: "a".to_owned(),
+            candidate: Some("b".to_owned()),
+            by: "a".to_owned(),
+            at: Timestamp::UNIX_EPOCH,
+            reason: Reason::Switchover,
+        };
+        let key = switchover.map(|revision| KeyValue {
+            key: crate::cluster::SWITCHOVER.to_owned(),
+            value: serde_json::to_vec(&record).unwrap(),
+            create_revision: revision,
+            mod_revision: revision,
+            lease: 0,
+        });
+        let results = vec![
+            vec![leader("a", 20, 11)],
+            members,
+            key.into_iter().collect(),
+            vec![],
+            vec![],
+        ];
+        Ok(Response::Txn {
+            succeeded: true,
+            revision: 30,
+            results,
+        })
+    };
+    let txn = |request: &Request| matches!(request, Request::Txn(_));
+    let both = || vec![member("a", 11), member("b", 12)];
+    bench.machine.unwritten = None;
+    bench.answer(txn, view(None, both()));
+    bench.answer(txn, view(None, both()));
+    let order = Order::Switchover {
+        leader: leader_name,
+        candidate,
+    };
+    bench.tell(Input::Order { slip: 0, order });
+    // The candidate has gone meanwhile: the leader takes the switchover back.
+    bench.answer(txn, view(Some(25), vec![member("a", 11)]));
+    assert!(
+        !bench
+            .seen
+            .iter()
+            .any(|effect| matches!(effect, Effect::Answer { .. }))
+    );
+    bench.answer(txn, view(None, vec![member("a", 11)]));
+    let answered = |effect: &Effect| {
+        matches!(effect, Effect::Answer { slip: 0, result: Err(Refused::Impossible { reason, .. }) }
+            if *reason == "candidate_unknown")
+    };
+    assert!(bench.seen.iter().any(answered), "{:?}", bench.seen);
+}
+
+#[test]
+fn news_that_came_while_a_look_was_under_way_is_looked_at_again() {
+    let mut bench = Bench::new(settings("a"));
+    let granted = Response::Granted {
+        lease: 11,
+        ttl: 10 * SECOND,
+    };
+    bench.answer(|request| matches!(request, Request::Grant { .. }), Ok(granted));
+    bench.txn(true, Some(leader("b", 5, 9)));
+    bench.now += SECOND;
+    bench.tell(Input::Hint(Hint::Changed));
+    let sent = bench.now;
+    bench.now += SECOND / 100;
+    bench.tell(Input::Hint(Hint::Deleted(vec![LEADER.to_owned()])));
+    // The look was answered before the key was deleted.
+    let old = Response::Txn {
+        succeeded: true,
+        revision: 20,
+        results: vec![
+            vec![leader("b", 5, 9)],
+            vec![member("a", 11)],
+            vec![],
+            vec![],
+            vec![],
+        ],
+    };
+    let (ticket, _) = bench.asked.remove(0);
+    bench.tell(Input::Answered {
+        ticket,
+        sent,
+        result: Ok(old),
+    });
+    assert_eq!(bench.asked.len(), 1, "{:?}", bench.asked);
+}
