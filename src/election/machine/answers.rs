@@ -110,19 +110,10 @@ impl Machine {
             what: purpose.name(),
             error: error.to_string(),
         });
-        match *purpose {
-            Purpose::Order(slip) => self.refuse_unknown(slip, error),
-            Purpose::ReleaseKey => {
-                // Once the lease must have run out there is nothing left to release.
-                let over = self
-                    .lease
-                    .is_none_or(|lease| now.boot > lease.sent + lease.ttl + EXPIRY_SLACK);
-                if over && let Phase::Releasing { term, why } = self.phase {
-                    self.released(now, term, why);
-                }
-            }
-            // No answer within the time that a stop may take: the lease ends by itself.
-            _ => {}
+        // A release is tried until it is answered, or the lease is known to be gone: by the clock alone it cannot be
+        // told, as etcd starts leases anew when its raft leader changes.
+        if let Purpose::Order(slip) = *purpose {
+            self.refuse_unknown(slip, error);
         }
     }
 

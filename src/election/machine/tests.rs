@@ -641,3 +641,23 @@ fn news_that_came_while_a_look_was_under_way_is_looked_at_again() {
     });
     assert_eq!(bench.asked.len(), 1, "{:?}", bench.asked);
 }
+
+#[test]
+fn a_release_that_is_not_answered_is_not_over_however_long_it_takes() {
+    let mut bench = Bench::new(settings("a"));
+    bench.lead();
+    bench.tell(Input::Ended { term: 20 });
+    let release = |request: &Request| matches!(request, Request::Txn(_));
+    bench.asked.retain(|(_, request)| !matches!(request, Request::Txn(txn) if !txn.then.contains(&Operation::Delete(LEADER.to_owned()))));
+    for _ in 0..10 {
+        bench.now += 3 * SECOND;
+        let lost = DcsError::Unanswered("timed out".to_owned());
+        bench.answer(release, Err(lost));
+        bench.now += SECOND;
+        bench.tell(Input::Time);
+    }
+    // etcd was away, and its leases live: the key of the term that has ended is still there.
+    assert_eq!(bench.machine.state(), State::Draining);
+    bench.txn(true, None);
+    assert_eq!(bench.machine.state(), State::Standby);
+}
