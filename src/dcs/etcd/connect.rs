@@ -101,8 +101,8 @@ impl Connector {
                 .parse::<Uri>()
                 .map_err(|error| wrong(&error.to_string()))
         };
-        // The channel sees plain HTTP in any case: TLS is done below it. The origin goes into the requests, where
-        // etcd looks up the client's certificate by it.
+        // The channel sees plain HTTP in any case: TLS is done below it. The origin is what requests say, and proxies
+        // may look at it.
         let endpoint = Endpoint::from(uri("http")?)
             .origin(uri(url.scheme())?)
             .http2_keep_alive_interval(PING_EVERY)

@@ -1,7 +1,7 @@
 //! News of keys: what is told, and that it goes on whatever happens to members.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ecsbeat::cluster::{CHECKPOINTS, CONFIG, LEADER, SWITCHOVER, history_key, member_key};
 use ecsbeat::dcs::etcd::EtcdStore;
@@ -121,8 +121,11 @@ async fn it_goes_on_at_another_member_when_its_own_dies_or_freezes() {
         } else {
             etcd.kill(0);
         }
+        let begin = Instant::now();
         let store = store(&etcd.config_for(&[1, 2]));
         sees_a_deletion(&mut watching, &store).await;
+        // HTTP/2 by itself would need thirteen seconds to find out.
+        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
         watching.end().await;
     }
 }
