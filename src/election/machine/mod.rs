@@ -418,11 +418,13 @@ impl Machine {
     fn hinted(&mut self, now: Now, hint: &Hint) {
         self.look_at = now.boot;
         self.hinted_at = Some(now.boot);
-        if let Hint::Deleted(keys) = hint {
+        // A leader that hears of its own end asks first: the news may be old.
+        if let Hint::Deleted(keys) = hint
+            && self.holds().is_none()
+        {
             let led = self.view.leader.is_some();
             self.view.forget(keys);
-            // A leader that hears of its own end asks first: the news may be old.
-            if led && self.view.leader.is_none() && self.holds().is_none() {
+            if led && self.view.leader.is_none() {
                 self.vacant_since.get_or_insert(now.boot);
             }
         }
