@@ -1,11 +1,13 @@
 //! What members say of themselves.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use ecsbeat::dcs::DcsError;
 use ecsbeat::dcs::etcd::Warning;
 
-use super::store;
+use super::{always, ask, put, store};
 use crate::support::etcd::{Builder, Etcd, every};
+use crate::support::process::SOON;
 
 const BUDGET: Duration = Duration::from_secs(5);
 
@@ -90,14 +92,26 @@ async fn a_database_that_fills_its_quota_is_told() {
         .await;
     let store = store(&etcd.config());
     let block = "x".repeat(150_000);
-    for number in 0..20 {
-        let request = super::always(vec![super::put(&format!("checkpoint/{number}"), &block, 0)]);
-        if super::ask(&store, request).await.is_err() {
-            break;
+    let mut number = 0;
+    loop {
+        let request = always(vec![put(&format!("checkpoint/{number}"), &block, 0)]);
+        match ask(&store, request).await {
+            Ok(_) => number += 1,
+            Err(DcsError::Refused(_)) => break,
+            Err(error) => panic!("{error}"),
         }
+        assert!(number < 100, "fifteen megabytes went into one");
     }
-    let told = store.survey(BUDGET).await.warnings();
     let alarm =
         |warning: &Warning| matches!(warning, Warning::Unwell { error, .. } if error.contains("NOSPACE"));
-    assert!(told.iter().any(alarm), "{told:?}");
+    // etcd refuses first, and raises the alarm then.
+    let begin = Instant::now();
+    loop {
+        let told = store.survey(BUDGET).await.warnings();
+        if told.iter().any(alarm) {
+            return;
+        }
+        assert!(begin.elapsed() < SOON, "no alarm: {told:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
