@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help demo build release test lint doc bench tools clean
+.PHONY: help demo build release test simulate lint doc bench tools clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -20,6 +20,9 @@ release: tools ## The product as it is shipped
 
 test: tools ## Every test
 	$(CARGO) test --workspace
+
+simulate: tools ## The election under 100,000 schedules of faults
+	ECSBEAT_SCHEDULES=$${ECSBEAT_SCHEDULES:-100000} $(CARGO) test --release --lib election::simulation -- --nocapture
 
 lint: tools ## Format, lints and documentation, warnings denied
 	$(CARGO) fmt --all --check
