@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ha build release test torture lint doc bench tools build-tools clean
+.PHONY: help demo demo-ha build release test torture simulate lint doc bench tools build-tools clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -27,6 +27,9 @@ test: tools ## Every test
 
 torture: tools ## Three replicas on one lease, 200 faults: nothing missed, lost or doubled
 	$(CARGO) test --release --test torture -- --faults 200 --clusters 4 --outage 30 $(TORTURE)
+
+simulate: build-tools ## The election under 100,000 schedules of faults
+	ECSBEAT_SCHEDULES=$${ECSBEAT_SCHEDULES:-100000} $(CARGO) test --release --lib election::simulation -- --nocapture
 
 lint: build-tools ## Format, lints and documentation, warnings denied
 	$(CARGO) fmt --all --check

@@ -18,3 +18,6 @@ mod solo;
 
 pub use gate::{NoTenure, Permit, Tenure};
 pub use solo::solo;
+
+#[cfg(test)]
+mod simulation;

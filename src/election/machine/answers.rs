@@ -202,10 +202,9 @@ impl Machine {
                 self.see(now, view, u64::try_from(revision).ok());
                 return self.win(now, u64::try_from(revision).unwrap_or_default());
             }
-            Purpose::Verify if succeeded => {
-                if self.doubted.take_if(|since| sent >= *since).is_some() {
-                    self.effects.push(Effect::Trust);
-                }
+            Purpose::Verify if succeeded && self.doubted.is_some_and(|since| sent >= since) => {
+                self.doubted = None;
+                self.effects.push(Effect::Trust);
             }
             Purpose::ReleaseKey => {
                 if let Phase::Releasing { term, why } = self.phase {

@@ -160,14 +160,12 @@ impl Machine {
         self.vacant_since = Some(now.boot);
         self.look_at = now.boot;
         self.dirty = true;
-        if !self.stopping {
-            self.phase = if self.lease.is_some() {
-                Phase::Following
-            } else {
-                Phase::Joining
-            };
-        } else {
+        if self.stopping {
             self.leave(now);
+        } else if self.lease.is_some() {
+            self.phase = Phase::Following;
+        } else {
+            self.phase = Phase::Joining;
         }
     }
 }

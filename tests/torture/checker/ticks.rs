@@ -2,7 +2,7 @@
 //!
 //! Owns what "could" means: for at least half of the time until the next tick nobody was excused. Excuses are in the
 //! recording: the spans of faults with the takeovers they are allowed, and those in which the harness itself stood
-//! still. How long the product really took is not an excuse.
+//! still, with as much time again. How long the product really took is not an excuse.
 
 use std::collections::{HashMap, HashSet};
 
@@ -79,8 +79,13 @@ fn delivered(history: &History, gauge: &Gauge, findings: &mut Findings) -> HashS
 
 /// The spans that are excused, since 1970, in order and without overlaps.
 fn excuses(history: &History) -> Vec<(Micros, Micros)> {
-    let mut spans: Vec<(Micros, Micros)> = (history.unable().chain(history.stalls()))
-        .map(|span| (history.wall(span.from), history.wall(span.to)))
+    let unable = history.unable().map(|span| (span.from, span.to));
+    // What stood still has to catch up: a poll that was held up makes its target miss the next tick.
+    let stalls = history
+        .stalls()
+        .map(|span| (span.from, span.to + (span.to - span.from)));
+    let mut spans: Vec<(Micros, Micros)> = (unable.chain(stalls))
+        .map(|(from, to)| (history.wall(from), history.wall(to)))
         .collect();
     spans.sort_unstable();
     let mut merged: Vec<(Micros, Micros)> = Vec::new();

@@ -1,0 +1,142 @@
+//! The machine alone, event by event.
+//!
+//! Owns the bench on which its questions are answered by hand.
+
+mod member;
+mod release;
+mod tenure;
+
+use super::*;
+use crate::cluster::{LEADER, MEMBERS};
+use crate::dcs::{Compare, KeyValue, Operation};
+use crate::status::State;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn settings(instance: &str) -> Settings {
+    Settings {
+        me: Me {
+            instance: instance.to_owned(),
+            incarnation: format!("{instance}-1"),
+            address: format!("http://{instance}:5066"),
+            version: "1.0.0".to_owned(),
+            config_hash: "c".to_owned(),
+            identity_hash: "i".to_owned(),
+            priority: 1,
+            since: Timestamp::UNIX_EPOCH,
+        },
+        ttl: 10 * SECOND,
+        loop_wait: 3 * SECOND,
+        retry_timeout: 3 * SECOND,
+        safety_margin: SECOND,
+        drain_timeout: 3 * SECOND,
+        lock_delay: Duration::ZERO,
+        race_delay: Duration::from_millis(200),
+        refuse_mismatch: false,
+        yield_after: None,
+        predecessor: None,
+        last_term: 0,
+    }
+}
+
+/// A machine whose questions are answered by hand.
+struct Bench {
+    machine: Machine,
+    now: Duration,
+    asked: Vec<(u64, Request)>,
+    seen: Vec<Effect>,
+}
+
+impl Bench {
+    fn new(settings: Settings) -> Self {
+        let mut bench = Self {
+            machine: Machine::new(settings),
+            now: 100 * SECOND,
+            asked: Vec::new(),
+            seen: Vec::new(),
+        };
+        bench.tell(Input::Time);
+        bench
+    }
+
+    fn tell(&mut self, input: Input) {
+        let now = Now {
+            boot: self.now,
+            wall: Timestamp::UNIX_EPOCH,
+        };
+        for effect in self.machine.handle(now, input) {
+            if let Effect::Ask { ticket, request, .. } = effect {
+                self.asked.push((ticket, request));
+            } else {
+                self.seen.push(effect);
+            }
+        }
+    }
+
+    fn answer(&mut self, which: impl Fn(&Request) -> bool, result: Result<Response, DcsError>) {
+        let at = self.asked.iter().position(|(_, request)| which(request));
+        let (ticket, _) = self
+            .asked
+            .remove(at.unwrap_or_else(|| panic!("not asked: {:?}", self.asked)));
+        let sent = self.now;
+        self.tell(Input::Answered { ticket, sent, result });
+    }
+
+    fn txn(&mut self, succeeded: bool, leader: Option<KeyValue>) {
+        let own = member("a", 11);
+        let answer = Response::Txn {
+            succeeded,
+            revision: 20,
+            results: vec![leader.into_iter().collect(), vec![own], vec![], vec![], vec![]],
+        };
+        self.answer(|request| matches!(request, Request::Txn(_)), Ok(answer));
+    }
+
+    /// Joins and wins, at second 100.
+    fn lead(&mut self) {
+        let granted = Response::Granted {
+            lease: 11,
+            ttl: 10 * SECOND,
+        };
+        self.answer(|request| matches!(request, Request::Grant { .. }), Ok(granted));
+        self.txn(true, None);
+        self.txn(true, Some(leader("a", 20, 11)));
+        assert_eq!(self.machine.state(), State::Leader);
+    }
+
+    fn had(&self, effect: &Effect) -> bool {
+        self.seen.contains(effect)
+    }
+}
+
+fn member(instance: &str, lease: LeaseId) -> KeyValue {
+    let record = Machine::new(settings(instance)).member_record();
+    KeyValue {
+        key: format!("{MEMBERS}{instance}"),
+        value: serde_json::to_vec(&record).unwrap(),
+        create_revision: 10,
+        mod_revision: 10,
+        lease,
+    }
+}
+
+fn leader(instance: &str, term: i64, lease: LeaseId) -> KeyValue {
+    let me = settings(instance).me;
+    let record = LeaderRecord {
+        schema: 1,
+        instance: me.instance,
+        incarnation: me.incarnation,
+        address: me.address,
+        version: me.version,
+        config_hash: me.config_hash,
+        identity_hash: me.identity_hash,
+        since: Timestamp::UNIX_EPOCH,
+    };
+    KeyValue {
+        key: LEADER.to_owned(),
+        value: serde_json::to_vec(&record).unwrap(),
+        create_revision: term,
+        mod_revision: term,
+        lease,
+    }
+}
