@@ -98,3 +98,19 @@ if [ -z "${ETCD_BIN:-}" ]; then
   [ -x target/etcd/3.5/usr/bin/etcd ] || unpack_etcd 3.5 sid testing trixie
   [ -x target/etcd/3.4/usr/bin/etcd ] || unpack_etcd 3.4 bookworm
 fi
+
+# Clocks that tests can set. Without it they stay right, which the torture says.
+if [ -z "${FAKETIME_LIB:-}" ] && ! ls {/,target/faketime/}usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1; then
+  if have apt-get && have dpkg-deb; then
+    work=$(mktemp -d target/.faketime.XXXXXX)
+    fetch() { (cd "$work" && apt-get download -qq libfaketime) 2>/dev/null; }
+    # The lists of packages may not be there yet.
+    fetch || { [ "$(id -u)" -eq 0 ] && apt-get update -qq && fetch; } || true
+    if ls "$work"/libfaketime_*.deb >/dev/null 2>&1; then
+      dpkg-deb -x "$work"/libfaketime_*.deb "$work/unpacked"
+      rm -rf target/faketime
+      mv "$work/unpacked" target/faketime
+    fi
+    rm -rf "$work"
+  fi
+fi
