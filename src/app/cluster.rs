@@ -76,9 +76,12 @@ impl App {
                 None => survey.await,
             }
         };
+        // Where a part of the process ends that must not, the process ends, and the one after it revokes the lease.
         tokio::select! {
-            result = self.take_turns(ha, &checkpoints, &mut seat, stop, companions, http) => result,
+            result = self.take_turns(ha, &checkpoints, &mut seat, stop) => result,
             () = beside => Err(AppError::Died("the survey")),
+            _ = companions.join_next() => Err(AppError::Died("a background task")),
+            () = http_ended(http) => Err(AppError::Died("the HTTP server")),
         }
     }
 
@@ -89,8 +92,6 @@ impl App {
         checkpoints: &Arc<EtcdStore>,
         seat: &mut Seat,
         stop: CancellationToken,
-        companions: &mut JoinSet<()>,
-        http: &mut Option<ServerHandle>,
     ) -> Result<Outcome, AppError> {
         let mut leaving: JoinSet<()> = JoinSet::new();
         let mut died = None;
@@ -105,18 +106,6 @@ impl App {
                 }
                 tenure = seat.tenure() => tenure,
                 Some(_) = leaving.join_next() => continue,
-                _ = companions.join_next(), if !stopping => {
-                    died = Some(AppError::Died("a background task"));
-                    stopping = true;
-                    seat.stop();
-                    continue;
-                }
-                () = http_ended(http), if !stopping => {
-                    died = Some(AppError::Died("the HTTP server"));
-                    stopping = true;
-                    seat.stop();
-                    continue;
-                }
             };
             let Some(tenure) = tenure else { break };
             self.metrics.leader.set(1);
@@ -174,8 +163,8 @@ impl App {
         let mut committing = JoinSet::new();
         {
             let (fenced, dcs, tenure) = (fenced.clone(), Arc::clone(dcs), tenure.clone());
-            let (clock, budget) = (self.clock.clone(), ha.retry_timeout);
-            committing.spawn(async move { fenced.commit(&*dcs, &tenure, &clock, budget).await });
+            let (clock, budget, metrics) = (self.clock.clone(), ha.retry_timeout, self.metrics.ha.clone());
+            committing.spawn(async move { fenced.commit(&*dcs, &tenure, &clock, budget, &metrics).await });
         }
         let end = loop {
             tokio::select! {

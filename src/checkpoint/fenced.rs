@@ -14,6 +14,7 @@ use super::{Checkpoint, Stream};
 use crate::clock::Clock;
 use crate::dcs::{Dcs, Request};
 use crate::election::Tenure;
+use crate::telemetry::metrics_ha::{HaMetrics, ResultLabels};
 
 /// The checkpoints of one tenure.
 #[derive(Debug, Clone)]
@@ -119,7 +120,14 @@ impl FencedStore {
         tenure: &Tenure,
         clock: &Clock,
         budget: Duration,
+        metrics: &HaMetrics,
     ) -> FencedError {
+        let count = |result| {
+            metrics
+                .checkpoint_commits
+                .get_or_create(&ResultLabels { result })
+                .inc()
+        };
         let mut failing = false;
         loop {
             let now = clock.since_boot();
@@ -149,23 +157,32 @@ impl FencedStore {
                 let verdict = ledger.answered(clock.since_boot(), answer.result);
                 // Under the lock, so that a save at this moment is not passed over.
                 self.0.clean.send_replace(ledger.is_clean());
+                let bytes = i64::try_from(ledger.bytes()).unwrap_or(i64::MAX);
+                metrics.checkpoint_bytes.tell(Some(bytes));
                 verdict
             };
             match verdict {
                 Verdict::Written(_) => {
+                    count("ok");
                     if failing {
                         tracing::info!("checkpoints are written again");
                     }
                     failing = false;
                 }
-                Verdict::Again => {}
+                Verdict::Again => {
+                    count("again");
+                }
                 Verdict::Failed(error) => {
+                    count("failed");
                     if !failing {
                         tracing::warn!(error, "checkpoints are not written, retrying");
                     }
                     failing = true;
                 }
-                Verdict::Fenced => return FencedError::Fenced,
+                Verdict::Fenced => {
+                    count("fenced");
+                    return FencedError::Fenced;
+                }
                 Verdict::Foreign(key) => return FencedError::Foreign(key),
             }
         }

@@ -45,6 +45,7 @@ struct Entry {
     /// Its mod-revision; 0 = there is nothing.
     revision: i64,
     written: Option<Duration>,
+    bytes: usize,
 }
 
 /// What an answer means.
@@ -103,6 +104,7 @@ impl Ledger {
             let entry = Entry {
                 checkpoint,
                 revision: key.mod_revision,
+                bytes: key.value.len(),
                 ..Entry::default()
             };
             self.entries.insert(key.key, entry);
@@ -129,6 +131,11 @@ impl Ledger {
         entry.seq += 1;
     }
 
+    /// Bytes of all values as they were last encoded or found.
+    pub fn bytes(&self) -> usize {
+        self.entries.values().map(|entry| entry.bytes).sum()
+    }
+
     /// Whether everything is written.
     pub fn is_clean(&self) -> bool {
         self.entries.values().all(Entry::is_clean)
@@ -147,7 +154,7 @@ impl Ledger {
         };
         let mut batch = Vec::new();
         let mut bytes = 0;
-        for (key, entry) in &self.entries {
+        for (key, entry) in &mut self.entries {
             if entry.is_clean() || !(hurry || entry.due(now)) {
                 continue;
             }
@@ -156,6 +163,7 @@ impl Ledger {
                 break;
             }
             bytes += value.len();
+            entry.bytes = value.len();
             batch.push((key.clone(), entry.seq));
             if !controls::fencing_is_off() {
                 txn.when.push(Compare::ModRevision(key.clone(), entry.revision));

@@ -152,7 +152,7 @@ pub fn start<D: Dcs>(mut equipment: Equipment<D>, data: &Path) -> Result<Seat, R
             });
             // A write of a hung disk must not hold up the end.
             runtime.shutdown_timeout(Duration::from_millis(100));
-            let _ = told.send(result.map_err(ReplicaError::from));
+            let _ = told.send(result);
         })?;
     Ok(Seat {
         tenures: given,
@@ -210,12 +210,11 @@ impl<D: Dcs> Replica<D> {
         }
     }
 
-    async fn run(mut self, mut heard: mpsc::UnboundedReceiver<Input>) -> Result<(), Fatal> {
+    async fn run(mut self, mut heard: mpsc::UnboundedReceiver<Input>) -> Result<(), ReplicaError> {
         let (hints, mut hinted) = mpsc::channel::<Hint>(HINTS);
         let mut watching = JoinSet::new();
         let dcs = Arc::clone(&self.dcs);
         watching.spawn(async move { dcs.watch(hints).await });
-        let mut watched = true;
         let mut ordered = true;
         let mut input = Input::Time;
         loop {
@@ -234,7 +233,7 @@ impl<D: Dcs> Replica<D> {
             self.show();
             if let Some(end) = self.carry_out(effects) {
                 self.memory.settle().await;
-                return end;
+                return end.map_err(ReplicaError::from);
             }
             self.notes.turned(begun.elapsed());
             let wait = self.machine.wake_at().saturating_sub(self.clock.since_boot());
@@ -247,10 +246,8 @@ impl<D: Dcs> Replica<D> {
                     sent: answer.sent,
                     result: answer.result,
                 },
-                hint = hinted.recv(), if watched => {
-                    watched = hint.is_some();
-                    hint.map_or(Input::Time, Input::Hint)
-                }
+                Some(hint) = hinted.recv() => Input::Hint(hint),
+                _ = watching.join_next() => return Err(ReplicaError::Died),
                 slip = self.orders.recv(), if ordered => {
                     ordered = slip.is_some();
                     slip.map_or(Input::Time, |slip| self.take_order(slip))
