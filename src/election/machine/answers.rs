@@ -196,7 +196,7 @@ impl Machine {
             });
         };
         match purpose {
-            Purpose::Register => return self.took_registration(now, succeeded, view),
+            Purpose::Register => return self.took_registration((now, sent), succeeded, view),
             Purpose::Race if succeeded => {
                 // The order that named a candidate is carried out, and gone.
                 self.see(now, view, u64::try_from(revision).ok());
@@ -231,7 +231,7 @@ impl Machine {
         self.see(now, view, None);
     }
 
-    fn took_registration(&mut self, now: Now, succeeded: bool, view: View) {
+    fn took_registration(&mut self, (now, sent): (Now, Duration), succeeded: bool, view: View) {
         let me = &self.settings.me;
         let other = view
             .member(&me.instance)
@@ -250,7 +250,8 @@ impl Machine {
             self.rest_until = now.boot + CLASH_PAUSE;
             match &self.clash {
                 Some((incarnation, since)) if *incarnation == other.incarnation => {
-                    if now.boot.saturating_sub(*since) > patience {
+                    // An answer that lay about during a pause tells of the time before it.
+                    if sent.saturating_sub(*since) > patience {
                         self.phase = Phase::Gone;
                         self.effects.push(Effect::Halt(Some(Fatal::NameInUse {
                             instance: other.instance,

@@ -17,6 +17,8 @@ impl Machine {
             .take()
             .map(|since| now.boot.saturating_sub(since));
         let reason = self.reason();
+        // Whoever led last is the reference for all, this instance included.
+        self.former = self.view.leader.as_ref().and_then(|held| held.record.clone());
         let from = self.view.last.as_ref().map(|record| record.to.clone());
         self.was_lost = false;
         if term < self.last_term {
@@ -76,12 +78,13 @@ impl Machine {
             return ending;
         }
         let lives = self.former.as_ref().is_some_and(|former| {
-            former.incarnation == self.settings.me.incarnation
-                || self
-                    .view
-                    .members
-                    .iter()
-                    .any(|member| member.incarnation == former.incarnation)
+            if former.incarnation == self.settings.me.incarnation {
+                return !matches!(self.last_loss, Some(Loss::Deadline | Loss::Stalled));
+            }
+            let members = &self.view.members;
+            members
+                .iter()
+                .any(|member| member.incarnation == former.incarnation)
         });
         if lives { Reason::Lost } else { Reason::Expired }
     }
@@ -141,6 +144,7 @@ impl Machine {
             .map_or(Duration::ZERO, |lease| now.boot.saturating_sub(lease.sent));
         self.note(Note::Lost { term, why, since_ack });
         self.losses.add(now.boot);
+        self.last_loss = Some(why);
         self.phase = Phase::Lost { term, ended: !worked };
         self.was_lost = true;
         self.doubted = None;

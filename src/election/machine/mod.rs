@@ -245,9 +245,10 @@ pub struct Machine {
     dirty: bool,
     /// Since when nobody leads.
     vacant_since: Option<Duration>,
-    /// The last leader that was seen.
+    /// The last leader that was seen; this instance, if it led since.
     former: Option<LeaderRecord>,
     losses: Losses,
+    last_loss: Option<Loss>,
     history: Vec<HistoryRecord>,
     /// This term's history, until it is written.
     unwritten: Option<HistoryRecord>,
@@ -303,6 +304,7 @@ impl Machine {
             vacant_since: None,
             former: None,
             losses: Losses::default(),
+            last_loss: None,
             history: Vec::new(),
             unwritten: None,
             written: None,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::asking::Purpose;
 use super::{Machine, Now, Phase, race};
-use crate::cluster::{MemberRecord, Probe, SCHEMA};
+use crate::cluster::{LeaderRecord, MemberRecord, Probe, SCHEMA};
 use crate::status::{Cluster, Leader, Leadership, State};
 
 impl Machine {
@@ -67,7 +67,12 @@ impl Machine {
         if self.regressed {
             return Some("term_regressed");
         }
-        race::barred(&self.settings, &self.view, self.former.as_ref())
+        // Whom the history names as a later leader is unknown here: nothing can be said against this instance then.
+        let newest = |former: &&LeaderRecord| {
+            let last = self.view.last.as_ref();
+            last.is_none_or(|last| last.to == former.instance)
+        };
+        race::barred(&self.settings, &self.view, self.former.as_ref().filter(newest))
     }
 
     /// This instance's member record as it should be now.

@@ -115,8 +115,11 @@ impl World<'_> {
         }
         let host = &mut self.hosts[index];
         host.starts += 1;
-        let mark = if host.twin { "'" } else { "" };
-        let incarnation = format!("{name}{mark}{}", host.starts);
+        let incarnation = if host.twin {
+            format!("{name}{}'{}", host.starts, index)
+        } else {
+            format!("{name}{}", host.starts)
+        };
         let timers = &self.schedule.timers;
         let boot = host.clock.shows(self.now);
         let (predecessor, last_term) = if host.plan.remembers {

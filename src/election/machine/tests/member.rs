@@ -218,3 +218,72 @@ fn news_that_came_while_a_look_was_under_way_is_looked_at_again() {
     });
     assert_eq!(bench.asked.len(), 1, "{:?}", bench.asked);
 }
+
+#[test]
+fn a_name_is_not_given_up_for_what_was_answered_before_a_pause() {
+    let mut bench = Bench::new(settings("a"));
+    let granted = Response::Granted {
+        lease: 11,
+        ttl: 10 * SECOND,
+    };
+    bench.answer(|request| matches!(request, Request::Grant { .. }), Ok(granted));
+    let mut other = settings("a");
+    other.me.incarnation = "a-2".to_owned();
+    let mut key = member("a", 99);
+    key.value = serde_json::to_vec(&Machine::new(other).member_record()).unwrap();
+    let taken = || Response::Txn {
+        succeeded: false,
+        revision: 20,
+        results: vec![vec![], vec![key.clone()], vec![], vec![], vec![]],
+    };
+    bench.answer(|request| matches!(request, Request::Txn(_)), Ok(taken()));
+    bench.now += SECOND;
+    bench.tell(Input::Time);
+    let sent = bench.now;
+    bench.now += 60 * SECOND;
+    let at = bench
+        .asked
+        .iter()
+        .position(|(_, request)| matches!(request, Request::Txn(_)));
+    let (ticket, _) = bench.asked.remove(at.unwrap());
+    bench.tell(Input::Answered {
+        ticket,
+        sent,
+        result: Ok(taken()),
+    });
+    let halted = bench.seen.iter().any(|effect| matches!(effect, Effect::Halt(_)));
+    assert!(!halted, "{:?}", bench.seen);
+}
+
+#[test]
+fn whoever_led_last_may_lead_again_whatever_the_one_before_was_configured_with() {
+    let mut bench = Bench::new(Settings {
+        refuse_mismatch: true,
+        ..settings("a")
+    });
+    let mut other = settings("b");
+    other.me.config_hash = "another".to_owned();
+    let mut before = leader("b", 5, 9);
+    let record = String::from_utf8(before.value).unwrap();
+    before.value = record
+        .replace("\"config_hash\":\"c\"", "\"config_hash\":\"another\"")
+        .into_bytes();
+    let mut member_b = member("b", 12);
+    member_b.value = serde_json::to_vec(&Machine::new(other).member_record()).unwrap();
+    let granted = Response::Granted {
+        lease: 11,
+        ttl: 10 * SECOND,
+    };
+    bench.answer(|request| matches!(request, Request::Grant { .. }), Ok(granted));
+    bench.txn(true, Some(before));
+    assert_eq!(bench.machine.why_barred(), Some("config_mismatch"));
+    // The other one is gone, so this one leads; then the other one comes back.
+    bench.tell(Input::Hint(Hint::Deleted(vec![LEADER.to_owned()])));
+    bench.txn(true, None);
+    bench.txn(true, Some(leader("a", 20, 11)));
+    assert_eq!(bench.machine.state(), State::Leader);
+    bench.tell(Input::Stalled);
+    bench.machine.view.members = vec![serde_json::from_slice(&member_b.value).unwrap()];
+    bench.machine.view.leader = None;
+    assert_eq!(bench.machine.why_barred(), None);
+}
