@@ -31,7 +31,7 @@ pub(super) struct Gatekeeper {
 #[derive(Debug)]
 struct Kept {
     tenure: Tenure,
-    /// When the gate was found closed.
+    /// How long its work has had since the gate was found closed, without the time in which nobody ran.
     closed: Option<Duration>,
 }
 
@@ -107,8 +107,10 @@ fn look(watch: &Watch, kept: &Mutex<Vec<Kept>>, before: Readings) -> Readings {
             tenure.close();
         }
         if tenure.cancelled().is_cancelled() {
-            let since = *kept.closed.get_or_insert(now);
-            if now.saturating_sub(since) > watch.ttl {
+            let ran = readings.boot.saturating_sub(before.boot).min(2 * PERIOD);
+            let closed = kept.closed.map_or(Duration::ZERO, |closed| closed + ran);
+            kept.closed = Some(closed);
+            if outlasts(closed, watch.ttl) {
                 // Somebody else may lead by now, and whatever still runs here must not go on.
                 tracing::error!(
                     term = tenure.term(),
@@ -134,6 +136,12 @@ fn look(watch: &Watch, kept: &Mutex<Vec<Kept>>, before: Readings) -> Readings {
         let _ = watch.news.send(Input::Stalled);
     }
     readings
+}
+
+/// Whether work has gone on for too long after its gate was closed. A process that was paused gets the rest of its
+/// time when it runs again.
+fn outlasts(closed: Duration, ttl: Duration) -> bool {
+    closed > ttl
 }
 
 /// Time until the next look: not later than the next deadline.
@@ -198,6 +206,21 @@ mod tests {
         look(&watch, &kept, before);
         assert!(permit.check().is_err() && !tenure.cancelled().is_cancelled());
         assert!(matches!(heard.try_recv(), Ok(Input::Woke)));
+    }
+
+    #[test]
+    fn work_gets_its_time_to_end_although_the_process_was_paused() {
+        let (watch, _heard) = watch();
+        let (tenure, kept) = kept(&watch, Duration::from_secs(5));
+        tenure.close();
+        look(&watch, &kept, Readings::take());
+        // A minute in which nothing ran.
+        let mut before = Readings::take();
+        before.boot = before.boot.saturating_sub(Duration::from_secs(60));
+        look(&watch, &kept, before);
+        let closed = kept.lock().unwrap()[0].closed.unwrap();
+        assert!(closed <= 2 * PERIOD && !outlasts(closed, watch.ttl), "{closed:?}");
+        assert!(outlasts(watch.ttl + PERIOD, watch.ttl));
     }
 
     #[test]
