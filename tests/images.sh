@@ -3,7 +3,8 @@
 # simulator out of binaries that are there, etcd out of what tests/tools.sh has unpacked, HAProxy out of Debian's
 # package. Everything else in them is what `ldd` says the programs need.
 #
-#   tests/images.sh [FOLDER]     binaries of that folder; target/debug unless given
+#   tests/images.sh [FOLDER [NAME…]]    with the binaries of that folder, target/debug unless given; only these
+#                                       images of ecsbeat, ecs-sim, etcd, haproxy
 #
 # Writes one line for each image, as docker compose reads them with --env-file. The tag of an image is the hash of what
 # it was built from: one that is there is not built again, and builds of other trees do not get in each other's way.
@@ -11,6 +12,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 bin=${1:-target/debug}
+names=("${@:2}")
+[ $# -gt 1 ] || names=(ecsbeat ecs-sim etcd haproxy)
 prefix=ecsbeat-test
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -54,32 +57,37 @@ build() {
   echo "$variable=$image"
 }
 
-docker version >/dev/null 2>&1 || fail "there is no Docker engine, or this user may not use it"
-for name in ecsbeat ecs-sim; do
-  [ -x "$bin/$name" ] || fail "there is no $bin/$name: cargo build --workspace --bins"
-done
-etcd=${ETCD_BIN:-target/etcd/3.5/usr/bin/etcd}
-[ -x "$etcd" ] || fail "there is no $etcd: run tests/tools.sh, or set ETCD_BIN"
+# A binary that cargo builds.
+binary() {
+  [ -x "$bin/$1" ] || fail "there is no $bin/$1: cargo build --workspace --bins"
+  echo "$bin/$1"
+}
 
-# --- ecsbeat, by the last stage of the Dockerfile that ships.
-mkdir -p "$work"/ecsbeat/{deploy,rootfs/data}
-cp -r Dockerfile "$work/ecsbeat"
-cp -r deploy/image "$work/ecsbeat/deploy"
-install_program "$work/ecsbeat/rootfs" "$bin/ecsbeat" /ecsbeat
-# What the debugger needs is most of it.
-strip --strip-debug "$work/ecsbeat/rootfs/ecsbeat"
-if [ -e /etc/ssl/certs/ca-certificates.crt ]; then
-  install -D -m 644 /etc/ssl/certs/ca-certificates.crt "$work/ecsbeat/rootfs/etc/ssl/certs/ca-certificates.crt"
-fi
-chmod 750 "$work/ecsbeat/rootfs/data"
-build ecsbeat "$work/ecsbeat" ECSBEAT_IMAGE --target ready-made
+# By the stage of the Dockerfile that ships which takes what is there.
+image_ecsbeat() {
+  local context=$work/ecsbeat program
+  program=$(binary ecsbeat)
+  mkdir -p "$context"/{deploy,rootfs}
+  cp Dockerfile "$context"
+  cp -r deploy/image "$context/deploy"
+  install_program "$context/rootfs" "$program" /ecsbeat
+  # What only a debugger needs is most of it.
+  strip --strip-debug "$context/rootfs/ecsbeat"
+  if [ -e /etc/ssl/certs/ca-certificates.crt ]; then
+    install -D -m 644 /etc/ssl/certs/ca-certificates.crt "$context/rootfs/etc/ssl/certs/ca-certificates.crt"
+  fi
+  install -d -m 750 "$context/rootfs/data"
+  build ecsbeat "$context" ECSBEAT_IMAGE --target ready-made
+}
 
-# --- The simulator.
-mkdir -p "$work"/sim/rootfs/data
-cp -r deploy/image "$work/sim/image"
-install_program "$work/sim/rootfs" "$bin/ecs-sim" /ecs-sim
-strip --strip-debug "$work/sim/rootfs/ecs-sim"
-cat >"$work/sim/Dockerfile" <<'DOCKERFILE'
+image_ecs-sim() {
+  local context=$work/ecs-sim program
+  program=$(binary ecs-sim)
+  mkdir -p "$context/rootfs/data"
+  cp -r deploy/image "$context"
+  install_program "$context/rootfs" "$program" /ecs-sim
+  strip --strip-debug "$context/rootfs/ecs-sim"
+  cat >"$context/Dockerfile" <<'DOCKERFILE'
 FROM scratch
 COPY image/ rootfs/ /
 COPY --chown=65532:65532 rootfs/data /data
@@ -88,32 +96,46 @@ WORKDIR /data
 USER 65532:65532
 ENTRYPOINT ["/ecs-sim"]
 DOCKERFILE
-build ecs-sim "$work/sim" SIM_IMAGE
+  build ecs-sim "$context" SIM_IMAGE
+}
 
-# --- etcd, where the official image has it.
-mkdir -p "$work"/etcd/rootfs/tmp
-cp -r deploy/image "$work/etcd/image"
-install_program "$work/etcd/rootfs" "$etcd" /usr/local/bin/etcd
-cat >"$work/etcd/Dockerfile" <<'DOCKERFILE'
+# Where the official image has it.
+image_etcd() {
+  local context=$work/etcd etcd=${ETCD_BIN:-target/etcd/3.5/usr/bin/etcd}
+  [ -x "$etcd" ] || fail "there is no $etcd: run tests/tools.sh, or set ETCD_BIN"
+  mkdir -p "$context/rootfs/tmp"
+  cp -r deploy/image "$context"
+  install_program "$context/rootfs" "$etcd" /usr/local/bin/etcd
+  cat >"$context/Dockerfile" <<'DOCKERFILE'
 FROM scratch
 COPY image/ rootfs/ /
 CMD ["/usr/local/bin/etcd"]
 DOCKERFILE
-build etcd "$work/etcd" ETCD_IMAGE
+  build etcd "$context" ETCD_IMAGE
+}
 
-# --- HAProxy, with its configuration where the official image has it.
-[ -x target/haproxy/usr/sbin/haproxy ] || fail "there is no target/haproxy/usr/sbin/haproxy: run tests/tools.sh"
-mkdir -p "$work"/haproxy/rootfs
-cp -r deploy/image "$work/haproxy/image"
-install_program "$work/haproxy/rootfs" target/haproxy/usr/sbin/haproxy /usr/sbin/haproxy "$PWD/target/haproxy"
-cat >"$work/haproxy/Dockerfile" <<'DOCKERFILE'
+# It looks for its configuration where the official image does.
+image_haproxy() {
+  local context=$work/haproxy haproxy=target/haproxy/usr/sbin/haproxy
+  [ -x "$haproxy" ] || fail "there is no $haproxy: run tests/tools.sh"
+  mkdir -p "$context/rootfs"
+  cp -r deploy/image "$context"
+  install_program "$context/rootfs" "$haproxy" /usr/sbin/haproxy "$PWD/target/haproxy"
+  cat >"$context/Dockerfile" <<'DOCKERFILE'
 FROM scratch
 COPY image/ rootfs/ /
 USER 65532:65532
 ENTRYPOINT ["/usr/sbin/haproxy"]
-CMD ["-W", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]
+CMD ["-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]
 DOCKERFILE
-build haproxy "$work/haproxy" HAPROXY_IMAGE
+  build haproxy "$context" HAPROXY_IMAGE
+}
+
+docker version >/dev/null 2>&1 || fail "there is no Docker engine, or this user may not use it"
+for name in "${names[@]}"; do
+  declare -F "image_$name" >/dev/null || fail "no image $name: there are ecsbeat, ecs-sim, etcd and haproxy"
+  "image_$name"
+done
 
 # Those of yesterday that nobody runs.
 docker image prune --all --force --filter "label=$prefix" --filter until=24h >/dev/null
