@@ -3,9 +3,9 @@
 #   docker build -t ecsbeat .                       compiles it; needs a registry for the Rust image
 #   docker build -t ecs-sim --target ecs-sim .      the simulator, to try ecsbeat on
 #
-# Where no base image can be had, `--target ready-made` puts a tree `rootfs/` of the context into the image as it is:
-# tests/images.sh makes one out of binaries that are there. It comes first, because the classic builder builds every
-# stage on its way.
+# Where no base image can be had, `--target ready-made` puts a tree `rootfs/` of the context into the image as it is,
+# and an empty `data/`: tests/images.sh makes them out of binaries that are there. That stage comes early, because the
+# classic builder builds every stage on its way.
 #
 #   docker run -v ./ecsbeat.yml:/ecsbeat.yml:ro -v ecsbeat-data:/data ecsbeat --environment=container
 #
@@ -24,7 +24,8 @@ COPY deploy/image/ /
 # --- A tree that is there already.
 FROM frame AS ready-made
 COPY rootfs/ /
-COPY --chown=65532:65532 rootfs/data /data
+# Of a folder that is there already the owner would stay.
+COPY --chown=65532:65532 data /data
 VOLUME /data
 WORKDIR /data
 USER 65532:65532
@@ -50,7 +51,7 @@ RUN target="$(rustc -vV | sed -n 's/^host: //p')" \
  && install -D "target/$target/release/ecsbeat" /rootfs/ecsbeat \
  && strip /rootfs/ecsbeat \
  && install -D -m 644 /etc/ssl/certs/ca-certificates.crt /rootfs/etc/ssl/certs/ca-certificates.crt \
- && install -d -m 750 /rootfs/data
+ && mkdir /empty
 
 # --- The simulator.
 FROM build AS build-sim
@@ -61,7 +62,7 @@ RUN target="$(rustc -vV | sed -n 's/^host: //p')" \
 
 FROM frame AS ecs-sim
 COPY --from=build-sim /rootfs-sim/ /
-COPY --from=build --chown=65532:65532 /rootfs/data /data
+COPY --from=build --chown=65532:65532 /empty /data
 VOLUME /data
 WORKDIR /data
 USER 65532:65532
@@ -70,7 +71,7 @@ ENTRYPOINT ["/ecs-sim"]
 # --- The product.
 FROM frame
 COPY --from=build /rootfs/ /
-COPY --from=build --chown=65532:65532 /rootfs/data /data
+COPY --from=build --chown=65532:65532 /empty /data
 VOLUME /data
 WORKDIR /data
 USER 65532:65532

@@ -76,21 +76,21 @@ image_ecsbeat() {
   if [ -e /etc/ssl/certs/ca-certificates.crt ]; then
     install -D -m 644 /etc/ssl/certs/ca-certificates.crt "$context/rootfs/etc/ssl/certs/ca-certificates.crt"
   fi
-  install -d -m 750 "$context/rootfs/data"
+  mkdir "$context/data"
   build ecsbeat "$context" ECSBEAT_IMAGE --target ready-made
 }
 
 image_ecs-sim() {
   local context=$work/ecs-sim program
   program=$(binary ecs-sim)
-  mkdir -p "$context/rootfs/data"
+  mkdir -p "$context"/{data,rootfs}
   cp -r deploy/image "$context"
   install_program "$context/rootfs" "$program" /ecs-sim
   strip --strip-debug "$context/rootfs/ecs-sim"
   cat >"$context/Dockerfile" <<'DOCKERFILE'
 FROM scratch
 COPY image/ rootfs/ /
-COPY --chown=65532:65532 rootfs/data /data
+COPY --chown=65532:65532 data /data
 VOLUME /data
 WORKDIR /data
 USER 65532:65532
