@@ -17,6 +17,8 @@ use crate::ground::{Ground, Host, Net, Program};
 const LABEL: &str = "ecsbeat-hosts";
 /// Where the shared files are.
 const FOLDER: &str = "/etc/ecsbeat";
+/// Where a program keeps its data; ecsbeat's image has the folder.
+const DATA: &str = "/data";
 /// How often a free range of addresses is looked for.
 const RANGES: usize = 20;
 /// How long an orderly stop may take, in seconds.
@@ -158,6 +160,10 @@ impl Ground for Docker {
         FOLDER.to_owned()
     }
 
+    fn data(&self, _: &Host) -> String {
+        DATA.to_owned()
+    }
+
     fn share(&mut self, name: &str, text: &str) -> anyhow::Result<()> {
         let path = self.files.path().join(name);
         std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))
@@ -165,7 +171,7 @@ impl Ground for Docker {
 
     fn create(&mut self, host: &Host) -> anyhow::Result<()> {
         let (image, program): (_, &[&str]) = match host.program {
-            Program::Ecsbeat => (self.images.get("ECSBEAT_IMAGE")?, &["--environment=container"]),
+            Program::Ecsbeat => (self.images.get("ECSBEAT_IMAGE")?, &[]),
             Program::Etcd => (self.images.get("ETCD_IMAGE")?, &["/usr/local/bin/etcd"]),
         };
         let name = self.container(host);
@@ -209,7 +215,8 @@ impl Ground for Docker {
         let name = self.container(host);
         docker(&["stop", "--time", STOP, &name])?;
         let code = docker(&["inspect", "--format", "{{.State.ExitCode}}", &name])?;
-        code.parse().with_context(|| format!("exit code of {name}: {code:?}"))
+        code.parse()
+            .with_context(|| format!("exit code of {name}: {code:?}"))
     }
 
     fn pause(&mut self, host: &Host) -> anyhow::Result<()> {

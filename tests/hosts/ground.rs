@@ -73,6 +73,9 @@ pub(crate) trait Ground {
     /// Where the programs find the files of [`Ground::share`].
     fn folder(&self) -> String;
 
+    /// Where the program of a host keeps its data.
+    fn data(&self, host: &Host) -> String;
+
     /// A file that every host created from here on has.
     fn share(&mut self, name: &str, text: &str) -> anyhow::Result<()>;
 
