@@ -78,6 +78,30 @@ unpack_etcd() {
   exit 1
 }
 
+# Unpacks HAProxy and what it needs and is not installed, out of the Debian of this machine.
+unpack_haproxy() {
+  local work package
+  if ! have apt-get || ! have dpkg-deb; then
+    echo "no HAProxy: the test of deploy/compose.yml needs Debian's package; see tests/images.sh" >&2
+    return
+  fi
+  work=$(mktemp -d target/.haproxy.XXXXXX)
+  # shellcheck disable=SC2064 # The folder of now.
+  trap "rm -rf '$work'" EXIT
+  mkdir -p "$work"/{archives/partial,tree}
+  echo "unpacking HAProxy out of Debian's package"
+  # Downloads what an installation would, and installs nothing.
+  apt-get install -y -qq --no-install-recommends --reinstall --download-only -o Debug::NoLocking=1 \
+    -o Dir::Cache::archives="$PWD/$work/archives" -o APT::Sandbox::User="$(id -un)" haproxy >/dev/null
+  for package in "$work"/archives/*.deb; do
+    dpkg-deb -x "$package" "$work/tree"
+  done
+  rm -rf target/haproxy
+  mv "$work/tree" target/haproxy
+  rm -rf "$work"
+  trap - EXIT
+}
+
 have cc || missing+=(gcc libc6-dev)
 have curl || missing+=(curl)
 # The etcd client compiles etcd's protocol.
@@ -113,4 +137,10 @@ if [ -z "${FAKETIME_LIB:-}" ] && ! ls {/,target/faketime/}usr/lib/*/faketime/lib
     fi
     rm -rf "$work"
   fi
+fi
+
+# What the tests over hosts put into images, where there is an engine to run them on. Docker itself is the machine's
+# affair: without it they are told as skipped.
+if have docker && [ ! -x target/haproxy/usr/sbin/haproxy ]; then
+  unpack_haproxy
 fi
