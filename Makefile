@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ha build release test torture simulate lint doc bench tools build-tools clean
+.PHONY: help demo demo-ha build release image test torture simulate hosts lint doc bench tools hosts-tools build-tools clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -22,6 +22,9 @@ build: build-tools ## Debug build of everything
 release: build-tools ## The product as it is shipped
 	ECSBEAT_COMMIT=$$(git rev-parse --short HEAD 2>/dev/null || echo unknown) $(CARGO) build --release --bin ecsbeat
 
+image: ## The product in an image of its own; the Rust image comes from a registry
+	docker build --build-arg COMMIT=$$(git rev-parse --short HEAD 2>/dev/null || echo unknown) --tag ecsbeat .
+
 test: tools ## Every test
 	$(CARGO) test --workspace
 
@@ -30,6 +33,13 @@ torture: tools ## Three replicas on one lease, 200 faults: nothing missed, lost 
 
 simulate: build-tools ## The election under 100,000 schedules of faults
 	ECSBEAT_SCHEDULES=$${ECSBEAT_SCHEDULES:-100000} $(CARGO) test --release --lib election::simulation -- --nocapture
+
+# What ships: a static binary in an image of nothing else.
+STATIC := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+
+hosts: hosts-tools ## Three replicas on hosts of their own, cut off, paused and killed; the compose file
+	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --release --target $(STATIC) --workspace --bins
+	$(CARGO) test --test hosts -- --all --binaries target/$(STATIC)/release $(HOSTS)
 
 lint: build-tools ## Format, lints and documentation, warnings denied
 	$(CARGO) fmt --all --check
@@ -44,6 +54,9 @@ bench: build-tools ## Measurements; figures are ratios within one run
 
 tools: ## Install what a build and the tests need (Debian; root or sudo)
 	@tests/tools.sh
+
+hosts-tools:
+	@tests/tools.sh hosts
 
 build-tools:
 	@tests/tools.sh build

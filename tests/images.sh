@@ -117,7 +117,7 @@ DOCKERFILE
 # It looks for its configuration where the official image does.
 image_haproxy() {
   local context=$work/haproxy haproxy=target/haproxy/usr/sbin/haproxy
-  [ -x "$haproxy" ] || fail "there is no $haproxy: run tests/tools.sh"
+  [ -x "$haproxy" ] || fail "there is no $haproxy: run tests/tools.sh hosts"
   mkdir -p "$context/rootfs"
   cp -r deploy/image "$context"
   install_program "$context/rootfs" "$haproxy" /usr/sbin/haproxy "$PWD/target/haproxy"

@@ -1,12 +1,25 @@
 #!/usr/bin/env bash
 # Installs what building and testing needs and the machine does not have. On anything but Debian, or without
 # root and sudo, it says what to install and fails. The etcd servers of the tests are unpacked below target/etcd,
-# not installed. With the argument `build` only what a build needs, without the etcd servers.
+# not installed. With the argument `build` only what a build needs, without the etcd servers; with `hosts` also what
+# the whole of the tests over hosts needs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 missing=()
 have() { command -v "$1" >/dev/null 2>&1; }
+
+# Runs a command as root, or ends here.
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then
+    "$@"
+  elif have sudo; then
+    sudo "$@"
+  else
+    echo "please do as root: $*" >&2
+    exit 1
+  fi
+}
 
 # Debian's packages that are not there.
 install_missing() {
@@ -15,17 +28,9 @@ install_missing() {
     echo "please install: ${missing[*]} (the names of Debian's packages), then run make again" >&2
     exit 1
   fi
-  local sudo=()
-  if [ "$(id -u)" -ne 0 ]; then
-    if ! have sudo; then
-      echo "please install as root: apt-get install ${missing[*]}" >&2
-      exit 1
-    fi
-    sudo=(sudo)
-  fi
   echo "installing ${missing[*]}"
-  "${sudo[@]}" apt-get update -qq
-  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  as_root apt-get update -qq
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
 # apt with sources and folders of its own: what the machine has and trusts is neither used nor changed.
@@ -78,21 +83,24 @@ unpack_etcd() {
   exit 1
 }
 
-# Unpacks HAProxy and what it needs and is not installed, out of the Debian of this machine.
+# Unpacks HAProxy, and what it needs and is not installed, out of the Debian of this machine.
 unpack_haproxy() {
   local work package
   if ! have apt-get || ! have dpkg-deb; then
-    echo "no HAProxy: the test of deploy/compose.yml needs Debian's package; see tests/images.sh" >&2
-    return
+    echo "the test of deploy/compose.yml needs Debian's HAProxy: unpack it, with the libraries that it needs, so that" \
+      "there is target/haproxy/usr/sbin/haproxy" >&2
+    exit 1
   fi
   work=$(mktemp -d target/.haproxy.XXXXXX)
   # shellcheck disable=SC2064 # The folder of now.
   trap "rm -rf '$work'" EXIT
   mkdir -p "$work"/{archives/partial,tree}
   echo "unpacking HAProxy out of Debian's package"
-  # Downloads what an installation would, and installs nothing.
-  apt-get install -y -qq --no-install-recommends --reinstall --download-only -o Debug::NoLocking=1 \
-    -o Dir::Cache::archives="$PWD/$work/archives" -o APT::Sandbox::User="$(id -un)" haproxy >/dev/null
+  # Downloads what an installation would, and installs nothing. Without lists of packages there is nothing to be had.
+  if ! download_haproxy "$work"; then
+    as_root apt-get update -qq
+    download_haproxy "$work"
+  fi
   for package in "$work"/archives/*.deb; do
     dpkg-deb -x "$package" "$work/tree"
   done
@@ -100,6 +108,11 @@ unpack_haproxy() {
   mv "$work/tree" target/haproxy
   rm -rf "$work"
   trap - EXIT
+}
+
+download_haproxy() {
+  apt-get install -y -qq --no-install-recommends --reinstall --download-only -o Debug::NoLocking=1 \
+    -o Dir::Cache::archives="$PWD/$1/archives" -o APT::Sandbox::User="$(id -un)" haproxy >/dev/null
 }
 
 have cc || missing+=(gcc libc6-dev)
@@ -111,6 +124,13 @@ have protoc || missing+=(protobuf-compiler)
 if ! have cargo; then
   echo "cargo is missing: install Rust $(grep -oP '^rust-version = "\K[^"]+' Cargo.toml) or newer (https://rustup.rs)" >&2
   exit 1
+fi
+if [ "${1:-}" = hosts ]; then
+  if have docker; then
+    docker compose version >/dev/null 2>&1 || have docker-compose || missing+=(docker-compose)
+  else
+    have ip || missing+=(iproute2)
+  fi
 fi
 install_missing
 [ "${1:-}" = build ] && exit 0
@@ -139,8 +159,8 @@ if [ -z "${FAKETIME_LIB:-}" ] && ! ls {/,target/faketime/}usr/lib/*/faketime/lib
   fi
 fi
 
-# What the tests over hosts put into images, where there is an engine to run them on. Docker itself is the machine's
-# affair: without it they are told as skipped.
-if have docker && [ ! -x target/haproxy/usr/sbin/haproxy ]; then
+# What the tests over hosts put into images besides. Docker itself is the machine's affair: without an engine there are
+# network namespaces, and what needs containers is told as skipped.
+if [ "${1:-}" = hosts ] && have docker && [ ! -x target/haproxy/usr/sbin/haproxy ]; then
   unpack_haproxy
 fi

@@ -58,7 +58,7 @@ impl Net {
 
 /// A machine that hosts can be put on.
 pub(crate) trait Ground {
-    /// The address that this machine has on a network: for the site where ECS and the output are.
+    /// The first address of a network. On the site it is that of this machine: where ECS and the output are.
     fn here(&self, net: Net) -> Ipv4Addr;
 
     /// The address of a host.

@@ -6,10 +6,12 @@
 //! parts of a run, and the verdict.
 
 mod cluster;
+mod compose;
 mod docker;
 mod faults;
 mod gateway;
 mod ground;
+mod namespaces;
 
 #[allow(dead_code, reason = "the torture uses all of it")]
 #[path = "../torture/checker/mod.rs"]
@@ -17,6 +19,9 @@ mod checker;
 #[allow(dead_code, reason = "the torture uses all of it")]
 #[path = "../torture/probe.rs"]
 mod probe;
+#[allow(dead_code, reason = "the torture uses all of it")]
+#[path = "../torture/process.rs"]
+mod process;
 #[allow(dead_code, reason = "the torture uses all of it")]
 #[path = "../torture/receiver.rs"]
 mod receiver;
@@ -48,6 +53,7 @@ use cluster::{Cluster, USUAL};
 use docker::{Docker, Images};
 use faults::Kind;
 use ground::Ground;
+use namespaces::Namespaces;
 use recorder::Watch;
 use report::{Verdict, say};
 
@@ -63,6 +69,9 @@ struct Cli {
     /// The folder of the ecsbeat to try; that of this build unless given.
     #[arg(long)]
     binaries: Option<PathBuf>,
+    /// Which hosts; containers where they can be had, unless given.
+    #[arg(long)]
+    on: Option<Kinds>,
     #[command(flatten)]
     libtest: Libtest,
 }
@@ -86,35 +95,53 @@ struct Libtest {
     list: bool,
 }
 
+/// Which hosts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Kinds {
+    /// Containers.
+    Docker,
+    /// Network namespaces.
+    Namespaces,
+}
+
 /// A part of a run.
 #[derive(Debug, Clone, Copy)]
 struct Part {
     name: &'static str,
     /// Every run of the tests does it.
     core: bool,
-    /// Members of etcd.
-    members: u8,
-    kinds: &'static [Kind],
+    what: What,
 }
 
-const PARTS: [Part; 3] = [
+/// What a part does.
+#[derive(Debug, Clone, Copy)]
+enum What {
+    /// Faults, one after the other, to a cluster with an etcd of so many members.
+    Faults(u8, &'static [Kind]),
+    /// The compose file.
+    Compose,
+}
+
+const PARTS: [Part; 4] = [
     Part {
         name: "hosts_three_members",
         core: true,
-        members: 3,
-        kinds: Kind::CORE,
+        what: What::Faults(3, Kind::CORE),
+    },
+    Part {
+        name: "hosts_compose",
+        core: false,
+        what: What::Compose,
     },
     Part {
         name: "hosts_three_members_more",
         core: false,
-        members: 3,
-        kinds: Kind::MORE,
+        what: What::Faults(3, Kind::MORE),
     },
     Part {
         name: "hosts_single_member",
         core: false,
-        members: 1,
-        kinds: Kind::SINGLE,
+        what: What::Faults(1, Kind::SINGLE),
     },
 ];
 
@@ -142,12 +169,8 @@ fn main() -> ExitCode {
 
 /// Whether all is as it should be.
 fn run(cli: &Cli, parts: &[Part]) -> anyhow::Result<bool> {
-    if let Some(why) = docker::absent() {
-        return Ok(skipped(parts, &format!("no Docker engine: {why}")));
-    }
     let own = Path::new(env!("CARGO_BIN_EXE_ecsbeat")).parent();
     let binaries = cli.binaries.as_deref().or(own).context("no folder of binaries")?;
-    let images = Images::build(binaries, &["ecsbeat", "etcd"])?;
     let directory = tempfile::Builder::new().prefix("hosts-").tempdir();
     let directory = directory.context("a folder for recordings")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -155,49 +178,114 @@ fn run(cli: &Cli, parts: &[Part]) -> anyhow::Result<bool> {
         .enable_all()
         .build()
         .context("start the runtime")?;
-    say(&format!("hosts: containers of Docker {}", docker::engine()));
+    let mut skipped = false;
     let mut verdicts = Vec::new();
     for part in parts {
+        let begin = Instant::now();
         let recording = directory.path().join(format!("{}.jsonl", part.name));
-        let ground: Box<dyn Ground> = Box::new(Docker::new(images.clone())?);
-        runtime.block_on(async {
+        let played = runtime.block_on(async {
             tokio::select! {
-                done = play(part, ground, &recording) => done.context(part.name),
+                done = one(part, cli.on, binaries, &recording) => done.context(part.name),
                 ended = interrupted() => { ended?; bail!("interrupted") }
             }
         })?;
-        let history = History::read(&recording)?;
-        let findings = check(&history);
-        verdicts.push(Verdict {
-            path: recording.display().to_string(),
-            history,
-            findings,
-        });
+        if let Some(why) = played {
+            skipped = true;
+            say(&format!("hosts: SKIPPED {}: {why}", part.name));
+            continue;
+        }
+        say(&format!("{}: done in {} s", part.name, begin.elapsed().as_secs()));
+        if matches!(part.what, What::Faults(..)) {
+            let history = History::read(&recording)?;
+            let findings = check(&history);
+            verdicts.push(Verdict {
+                path: recording.display().to_string(),
+                history,
+                findings,
+            });
+        }
     }
     drop(runtime);
+    let well = tell(&verdicts);
+    if !well {
+        say(&format!("recordings: {}", directory.keep().display()));
+    }
+    let required = skipped && std::env::var(REQUIRE).is_ok_and(|value| value == "1");
+    if required {
+        say(&format!("hosts: {REQUIRE}=1 asks for what was skipped"));
+    }
+    Ok(well && !required)
+}
+
+/// Tells what came of it; gives whether every promise was kept.
+fn tell(verdicts: &[Verdict]) -> bool {
+    if verdicts.is_empty() {
+        return true;
+    }
     say("");
-    say(&report::table(&verdicts));
-    say(&report::counts(&verdicts));
+    say(&report::table(verdicts));
+    say(&report::counts(verdicts));
     let well = verdicts
         .iter()
         .all(|verdict| verdict.findings.violations.is_empty());
     if !well {
-        say(&report::violations(&verdicts));
-        say(&format!("recordings: {}", directory.keep().display()));
+        say(&report::violations(verdicts));
     }
-    Ok(well)
+    well
 }
 
-/// Tells what is not done. Whether that is all right.
-fn skipped(parts: &[Part], why: &str) -> bool {
-    for part in parts {
-        say(&format!("hosts: SKIPPED {}: {why}", part.name));
-    }
-    let required = std::env::var(REQUIRE).is_ok_and(|value| value == "1");
-    if required {
-        say(&format!("hosts: {REQUIRE}=1 asks for what was skipped"));
-    }
-    !required
+/// Does one part; `Some` = it cannot be done here, and why.
+async fn one(
+    part: &Part,
+    on: Option<Kinds>,
+    binaries: &Path,
+    recording: &Path,
+) -> anyhow::Result<Option<String>> {
+    let no_docker = match on {
+        Some(Kinds::Namespaces) => Some("it was not asked for".to_owned()),
+        _ => docker::absent(),
+    };
+    let (members, kinds) = match (part.what, &no_docker) {
+        (What::Compose, Some(why)) => return Ok(Some(format!("no Docker: {why}"))),
+        (What::Compose, None) => {
+            let words = match compose::command() {
+                Ok(words) => words,
+                Err(error) => return Ok(Some(format!("{error:#}"))),
+            };
+            let images = Images::build(binaries, &[])?;
+            compose::play(&images, words).await?;
+            return Ok(None);
+        }
+        (What::Faults(members, kinds), _) => (members, kinds),
+    };
+    let ground: Box<dyn Ground> = if let Some(why) = no_docker {
+        let no_namespaces = match on {
+            Some(Kinds::Docker) => Some("they were not asked for".to_owned()),
+            _ => namespaces::absent(),
+        };
+        if let Some(other) = no_namespaces {
+            return Ok(Some(format!("no Docker: {why}; no network namespaces: {other}")));
+        }
+        say(&format!("{}: on network namespaces", part.name));
+        let etcd = etcd().context("no etcd: tests/tools.sh unpacks one, or set ETCD_BIN")?;
+        Box::new(Namespaces::new(&binaries.join("ecsbeat"), &etcd)?)
+    } else {
+        say(&format!(
+            "{}: on containers of Docker {}",
+            part.name,
+            docker::engine()
+        ));
+        Box::new(Docker::new(Images::build(binaries, &["ecsbeat", "etcd"])?)?)
+    };
+    play(part.name, members, kinds, ground, recording).await?;
+    Ok(None)
+}
+
+/// The etcd to use: `ETCD_BIN`, or what `tests/tools.sh` has unpacked.
+fn etcd() -> Option<PathBuf> {
+    let given = std::env::var_os("ETCD_BIN").map(PathBuf::from);
+    let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/etcd/3.5/usr/bin/etcd");
+    given.into_iter().chain([unpacked]).find(|path| path.is_file())
 }
 
 async fn interrupted() -> anyhow::Result<()> {
@@ -211,10 +299,15 @@ async fn interrupted() -> anyhow::Result<()> {
 }
 
 /// Runs a cluster from its start to its end.
-async fn play(part: &Part, ground: Box<dyn Ground>, recording: &Path) -> anyhow::Result<()> {
-    let mut cluster = Cluster::start(ground, recording, Watch::start(), part.members).await?;
-    say(&format!("{}: works", part.name));
-    for (number, kind) in part.kinds.iter().enumerate() {
+async fn play(
+    name: &str,
+    members: u8,
+    kinds: &[Kind],
+    ground: Box<dyn Ground>,
+    recording: &Path,
+) -> anyhow::Result<()> {
+    let mut cluster = Cluster::start(ground, recording, Watch::start(), members).await?;
+    for (number, kind) in kinds.iter().enumerate() {
         let fault = kind.struck(number);
         cluster.step(&fault, "begin", String::new());
         let begin = Instant::now();
@@ -234,7 +327,7 @@ async fn play(part: &Part, ground: Box<dyn Ground>, recording: &Path) -> anyhow:
             Ok(()) => format!("well again after {took:.1} s"),
             Err(error) => format!("NOT WELL: {error:#}"),
         };
-        say(&format!("{}: {kind:<10} {next}, {outcome}", part.name));
+        say(&format!("{name}: {kind:<10} {next}, {outcome}"));
         if let Err(error) = recovered {
             cluster.step(&fault, "unsettled", format!("{error:#}"));
             return Err(error);

@@ -1,7 +1,7 @@
 //! Options of the command line and what is told at the start. Must never start anything.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -25,6 +25,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// A fake Elasticsearch that records what it is sent.
     Bulk(Bulk),
+    /// Tell by the exit code whether a federation is up; for container health checks.
+    Health(Health),
 }
 
 /// Options of the federation.
@@ -85,6 +87,10 @@ pub(crate) struct Federation {
     /// All nodes on `::1`, each on a free port.
     #[arg(long)]
     ipv6: bool,
+    /// All nodes on this address, or on that of this name, for clients on other machines; each on ports of its own,
+    /// counted up from those above. The certificates are good for the name.
+    #[arg(long, value_name = "HOST", conflicts_with = "ipv6")]
+    address: Option<String>,
     /// Where the control API listens.
     #[arg(long, default_value = "127.0.0.1:4480")]
     control: SocketAddr,
@@ -156,6 +162,17 @@ pub(crate) struct Federation {
     faults: Vec<String>,
 }
 
+/// Where a federation is looked for.
+#[derive(Debug, Args)]
+pub(crate) struct Health {
+    /// Where its control API listens.
+    #[arg(long, default_value = "127.0.0.1:4480")]
+    pub(crate) control: SocketAddr,
+    /// Where it writes the certificate of its authority.
+    #[arg(long, default_value = "ecs-sim-ca.pem")]
+    pub(crate) ca_file: PathBuf,
+}
+
 /// Options of the fake Elasticsearch.
 #[derive(Debug, Args)]
 pub(crate) struct Bulk {
@@ -204,6 +221,11 @@ impl Federation {
             separate_networks: self.separate_networks,
             keep_alive_secs: self.keep_alive,
             ipv6: self.ipv6,
+            address: self.address.as_deref().map(resolve).transpose()?,
+            name: self
+                .address
+                .clone()
+                .filter(|host| host.parse::<IpAddr>().is_err()),
             clock_start: self.clock,
             users: users?,
             auth: Auth {
@@ -246,6 +268,19 @@ impl Federation {
             .map(|text| serde_json::from_str(text).with_context(|| format!("--fault {text}")));
         rules.collect()
     }
+}
+
+/// The address of a name; of several, one of version 4.
+fn resolve(host: &str) -> anyhow::Result<IpAddr> {
+    let found = (host, 0)
+        .to_socket_addrs()
+        .with_context(|| format!("--address {host}"))?;
+    let mut found: Vec<IpAddr> = found.map(|address| address.ip()).collect();
+    found.sort();
+    found
+        .first()
+        .copied()
+        .with_context(|| format!("--address {host}: no address has this name"))
 }
 
 fn parse_user(text: &str) -> anyhow::Result<User> {

@@ -45,6 +45,11 @@ pub struct Config {
     pub keep_alive_secs: u64,
     /// Put all nodes on `::1`, each on a free port of its own.
     pub ipv6: bool,
+    /// Put all nodes and load balancers on this address, where clients on other machines reach them. The ports of the
+    /// first node are those below, the next node has the next numbers, and the load balancers come last.
+    pub address: Option<IpAddr>,
+    /// A name that the certificates of all nodes are good for as well.
+    pub name: Option<String>,
     /// Epoch seconds that the clock shows at the start; `None` follows the system.
     pub clock_start: Option<i64>,
     /// Accounts, the same in every VDC.
@@ -159,6 +164,8 @@ impl Default for Config {
             separate_networks: false,
             keep_alive_secs: 120,
             ipv6: false,
+            address: None,
+            name: None,
             clock_start: None,
             users: vec![User::new(
                 "monitor",

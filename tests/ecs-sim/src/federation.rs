@@ -52,7 +52,7 @@ impl Federation {
         let begin = clock.now().div_euclid(60) - config.journal.history_mins;
         Ok(Self {
             started: Instant::now(),
-            authority: Authority::new()?,
+            authority: Authority::new(config.name.as_deref())?,
             topology: RwLock::new(Topology::new(&config)),
             tokens: (0..config.vdcs)
                 .map(|vdc| Tokens::new(config.seed, vdc, config.auth.clone()))

@@ -7,6 +7,7 @@ use std::io::Write as _;
 
 use anyhow::Context as _;
 use clap::Parser as _;
+use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> anyhow::Result<()> {
@@ -31,8 +32,18 @@ async fn run(cli: cli::Cli) -> anyhow::Result<()> {
             until_signal().await?;
             bulk.shutdown().await;
         }
+        Some(cli::Command::Health(options)) => {
+            TcpStream::connect(options.control)
+                .await
+                .with_context(|| format!("no federation at {}", options.control))?;
+            // Written last.
+            std::fs::metadata(&options.ca_file)
+                .with_context(|| format!("no certificate in {}", options.ca_file.display()))?;
+        }
         None => {
             let federation = cli.federation;
+            // That of an earlier start is worth nothing, and whoever waits for the file must not get it.
+            let _ = std::fs::remove_file(&federation.ca_file);
             let sim = ecs_sim::Sim::start(federation.config()?).await?;
             std::fs::write(&federation.ca_file, sim.ca_pem())
                 .with_context(|| format!("write {}", federation.ca_file.display()))?;

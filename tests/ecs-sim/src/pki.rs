@@ -42,6 +42,7 @@ type Wanted = (Vec<IpAddr>, Face);
 
 /// The authority and the TLS settings it has made so far.
 pub(crate) struct Authority {
+    names: Vec<String>,
     issuer: Issuer<'static, KeyPair>,
     stranger: Issuer<'static, KeyPair>,
     ca_pem: String,
@@ -65,10 +66,13 @@ fn authority(name: &str) -> anyhow::Result<(Issuer<'static, KeyPair>, String)> {
 // === impl Authority ===
 
 impl Authority {
-    pub(crate) fn new() -> anyhow::Result<Self> {
+    /// Its certificates are good for `localhost` and `name`, besides the addresses.
+    pub(crate) fn new(name: Option<&str>) -> anyhow::Result<Self> {
         let (issuer, ca_pem) = authority("ecs-sim CA").context("make the certificate authority")?;
         let (stranger, _) = authority("unknown CA").context("make the second authority")?;
+        let names = ["localhost"].into_iter().chain(name);
         Ok(Self {
+            names: names.map(str::to_owned).collect(),
             issuer,
             stranger,
             ca_pem,
@@ -116,7 +120,7 @@ impl Authority {
         addresses: &[IpAddr],
         kind: Certificate,
     ) -> anyhow::Result<CertificateDer<'static>> {
-        let mut params = CertificateParams::new(vec!["localhost".to_owned()])?;
+        let mut params = CertificateParams::new(self.names.clone())?;
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, "localhost");
         params.not_before = date_time_ymd(2000, 1, 1);
@@ -147,7 +151,7 @@ mod tests {
 
     #[test]
     fn settings_are_made_once_for_each_face() {
-        let authority = Authority::new().unwrap();
+        let authority = Authority::new(None).unwrap();
         let addresses = ["127.10.0.1".parse().unwrap()];
         let good = authority.server(&addresses, Face::default()).unwrap();
         assert!(Arc::ptr_eq(

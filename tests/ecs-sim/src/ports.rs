@@ -79,7 +79,8 @@ pub(crate) fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Opens `port` at every address; with 0, some free port that is the same at all of them.
+/// Opens `port` at every address; with 0, some free port that is the same at all of them. Where all addresses are the
+/// same one, each has a port of its own: the next number, or with 0 some free one.
 pub(crate) fn open_all(addresses: &[IpAddr], port: u16) -> anyhow::Result<Vec<TcpListener>> {
     let Some(first) = addresses.first() else {
         return Ok(Vec::new());
@@ -89,9 +90,14 @@ pub(crate) fn open_all(addresses: &[IpAddr], port: u16) -> anyhow::Result<Vec<Tc
     for _ in 0..if port == 0 { MAX_PORT_TRIES } else { 1 } {
         let opened = (|| {
             let lead = listen(SocketAddr::new(*first, port))?;
-            let chosen = if all_same { 0 } else { lead.local_addr()?.port() };
+            let same = lead.local_addr()?.port();
             let mut listeners = vec![lead];
-            for address in &addresses[1..] {
+            for (address, further) in addresses[1..].iter().zip(1..) {
+                let chosen = match (all_same, port) {
+                    (false, _) => same,
+                    (true, 0) => 0,
+                    (true, first) => first.saturating_add(further),
+                };
                 listeners.push(listen(SocketAddr::new(*address, chosen))?);
             }
             std::io::Result::Ok(listeners)

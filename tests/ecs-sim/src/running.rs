@@ -153,6 +153,7 @@ impl Running {
 fn places(federation: &Federation, port: Port) -> Vec<(usize, Option<u64>, IpAddr)> {
     let topology = federation.topology.read();
     let mut places = Vec::new();
+    let mut fronts = Vec::new();
     for vdc in &topology.vdcs {
         places.extend(vdc.nodes.iter().map(|node| {
             let address = if port == Port::Ping {
@@ -163,8 +164,10 @@ fn places(federation: &Federation, port: Port) -> Vec<(usize, Option<u64>, IpAdd
             (vdc.index, Some(node.serial), address)
         }));
         if federation.config.front && port == Port::Mgmt {
-            places.push((vdc.index, None, vdc.front));
+            fronts.push((vdc.index, None, vdc.front));
         }
     }
+    // Last, so that on a shared address a node has the same place among the numbers of every port.
+    places.extend(fronts);
     places
 }

@@ -105,7 +105,8 @@ pub(crate) struct Topology {
     pub(crate) replication_group: String,
     seed: u64,
     disks_per_node: usize,
-    ipv6: bool,
+    /// The one address of all nodes, where they have not one each.
+    shared: Option<IpAddr>,
     separate_networks: bool,
     serial: u64,
 }
@@ -162,9 +163,9 @@ fn vdc_name(index: usize) -> String {
     }
 }
 
-fn address(ipv6: bool, vdc: usize, number: usize) -> IpAddr {
-    if ipv6 {
-        return IpAddr::V6(Ipv6Addr::LOCALHOST);
+fn address(shared: Option<IpAddr>, vdc: usize, number: usize) -> IpAddr {
+    if let Some(address) = shared {
+        return address;
     }
     let octet = |value: usize| u8::try_from(value).unwrap_or(u8::MAX);
     IpAddr::V4(Ipv4Addr::new(
@@ -187,6 +188,9 @@ fn namespace_name(index: usize, unicode: bool) -> String {
 
 impl Topology {
     pub(crate) fn new(config: &Config) -> Self {
+        let shared = config
+            .address
+            .or(config.ipv6.then_some(IpAddr::V6(Ipv6Addr::LOCALHOST)));
         let mut topology = Self {
             vdcs: Vec::new(),
             namespaces: (0..config.namespaces)
@@ -198,7 +202,7 @@ impl Topology {
             ),
             seed: config.seed,
             disks_per_node: config.disks_per_node,
-            ipv6: config.ipv6,
+            shared,
             separate_networks: config.separate_networks,
             serial: 0,
         };
@@ -217,7 +221,7 @@ impl Topology {
                 ),
                 down: false,
                 nodes: Vec::new(),
-                front: address(config.ipv6, index, 254 * 250),
+                front: address(shared, index, 254 * 250),
                 addresses_used: 0,
             });
             for _ in 0..config.nodes_per_vdc {
@@ -245,9 +249,9 @@ impl Topology {
             serial: self.serial,
             name: name.to_owned(),
             uuid: seed::uuid(&[self.seed, 0x40de, vdc as u64, number as u64]),
-            address: address(self.ipv6, vdc, number),
+            address: address(self.shared, vdc, number),
             data_address: address(
-                self.ipv6,
+                self.shared,
                 vdc,
                 number + if self.separate_networks { DATA_NUMBERS } else { 0 },
             ),
@@ -371,8 +375,8 @@ mod tests {
 
     #[test]
     fn addresses_are_on_loopback_and_apart() {
-        assert_eq!(address(false, 0, 0).to_string(), "127.10.0.1");
-        assert_eq!(address(false, 3, 251).to_string(), "127.13.1.2");
+        assert_eq!(address(None, 0, 0).to_string(), "127.10.0.1");
+        assert_eq!(address(None, 3, 251).to_string(), "127.13.1.2");
         assert_eq!(topology().vdcs[1].front.to_string(), "127.11.254.1");
     }
 

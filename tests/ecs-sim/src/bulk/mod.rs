@@ -93,7 +93,7 @@ impl Bulk {
             .with_context(|| format!("listen on {}", config.listen))?;
         let address = listener.local_addr()?;
         let (acceptor, ca_pem) = if config.tls {
-            let authority = Authority::new()?;
+            let authority = Authority::new(None)?;
             let server = authority.server(&[address.ip()], Face::default())?;
             (
                 Some(TlsAcceptor::from(server)),

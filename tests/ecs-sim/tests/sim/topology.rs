@@ -1,5 +1,6 @@
 //! Items 10 and 11: nodes and VDCs come and go, releases differ.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use ecs_sim::{Change, Config, Profile, Sim};
@@ -166,6 +167,49 @@ async fn nodes_live_on_ipv6_too() {
     assert!(host.starts_with("[::1]:"));
     assert_ne!(host, sim.vdc(0).node(0).mgmt_host());
     assert_eq!(login(&http(&sim), &host, "monitor", PASSWORD).await.status(), 200);
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn nodes_that_share_an_address_have_ports_in_a_row() {
+    // An address that nobody else uses: all ports are free.
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let address = IpAddr::from([127, 222, high, low.max(1)]);
+    let sim = Sim::start(Config {
+        vdcs: 2,
+        nodes_per_vdc: 2,
+        mgmt_port: 14_443,
+        diag_port: Some(19_101),
+        ping_port: Some(19_021),
+        address: Some(address),
+        name: Some("ecs.example.net".to_owned()),
+        ..Config::for_tests()
+    })
+    .await
+    .unwrap();
+    let hosts = [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(vdc, node)| sim.vdc(vdc).node(node).mgmt_host());
+    assert_eq!(
+        hosts,
+        [14_443, 14_444, 14_445, 14_446].map(|port: u16| format!("{address}:{port}"))
+    );
+    assert_eq!(
+        sim.vdc(1).front_host().unwrap(),
+        format!("{address}:14448"),
+        "load balancers come last"
+    );
+    for host in &hosts {
+        assert_eq!(login(&http(&sim), host, "monitor", PASSWORD).await.status(), 200);
+    }
+    // By the name, too, which the certificate is good for.
+    let known = reqwest::Certificate::from_pem(sim.ca_pem().as_bytes()).unwrap();
+    let client = reqwest::Client::builder()
+        .tls_certs_only([known])
+        .resolve("ecs.example.net", (address, 14_445).into())
+        .no_proxy()
+        .build()
+        .unwrap();
+    let named = login(&client, "ecs.example.net:14445", "monitor", PASSWORD).await;
+    assert_eq!(named.status(), 200);
     sim.shutdown().await;
 }
 
