@@ -67,3 +67,29 @@ fn whatever_happens_the_invariants_hold() {
         all.join("\n")
     );
 }
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    for seed in 0..20 {
+        let schedule = Schedule::draw(seed);
+        assert_eq!(told(&schedule), told(&schedule), "seed {seed}");
+    }
+}
+
+/// What no process can prevent is seen here, so a gate that leaks would be seen too.
+#[test]
+fn a_pause_between_check_and_send_is_found_and_made_small() {
+    let leaks = |seed| {
+        let mut schedule = Schedule::draw(seed);
+        schedule.gap = true;
+        let failure = run(&schedule).err()?;
+        Some((schedule, failure))
+    };
+    let (schedule, failure) = (0..200).find_map(leaks).unwrap();
+    assert_eq!(failure.invariant, "I3 no send without an open gate");
+    let (small, same) = super::shrink::shrink(&schedule, &failure, run);
+    assert_eq!(same.invariant, failure.invariant);
+    assert!(small.faults.len() <= 2, "{small:?}");
+    let text = explain(&small, &same);
+    assert!(text.contains("lead") && text.contains("broken: I3"), "{text}");
+}
