@@ -18,6 +18,11 @@ impl Machine {
             .map(|since| now.boot.saturating_sub(since));
         let reason = self.reason();
         let from = self.view.last.as_ref().map(|record| record.to.clone());
+        // From here on it is this instance that led last.
+        let held = self.view.leader.as_ref();
+        if let Some(record) = held.and_then(|held| held.record.clone()) {
+            self.former = Some(record);
+        }
         self.was_lost = false;
         if term < self.last_term {
             self.note(Note::TermRegressed {

@@ -1,5 +1,7 @@
 //! The machine alone, event by event.
 
+mod former;
+
 use super::*;
 use crate::cluster::{LEADER, MEMBERS};
 use crate::dcs::{Compare, KeyValue, Operation};
