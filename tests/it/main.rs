@@ -24,6 +24,8 @@ mod dcs;
 mod faults;
 /// For every type, answers in the shapes that ECS gives and the events they must become.
 mod golden;
+/// Replicas of which one leads: the real binary over a real etcd, a promise in each test.
+mod ha;
 /// The real binary against the simulator: delivery, ends, kills, outages, endpoints.
 mod process;
 /// The configuration in the READMEs loads.

@@ -101,6 +101,21 @@ impl Visit for Fields {
         self.put(field.name(), value);
     }
 
+    // Spans in milliseconds are of this kind; as texts nobody could compare them.
+    fn record_u128(&mut self, field: &Field, value: u128) {
+        match u64::try_from(value) {
+            Ok(value) => self.put(field.name(), value),
+            Err(_) => self.put(field.name(), value.to_string()),
+        }
+    }
+
+    fn record_i128(&mut self, field: &Field, value: i128) {
+        match i64::try_from(value) {
+            Ok(value) => self.put(field.name(), value),
+            Err(_) => self.put(field.name(), value.to_string()),
+        }
+    }
+
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.put(field.name(), value);
     }

@@ -122,6 +122,27 @@ fn the_metrics_are_an_object_and_other_text_is_text() {
 }
 
 #[test]
+fn spans_in_milliseconds_are_numbers() {
+    let line = lines(|| {
+        info!(
+            gap_ms = Duration::from_millis(2).as_millis(),
+            none_ms = None::<u128>,
+            back = i128::from(i64::MIN),
+            vast = u128::MAX,
+            "acquired leadership"
+        );
+    })
+    .remove(0);
+    assert_eq!((&line["gap_ms"], &line["back"]), (&json!(2), &json!(i64::MIN)));
+    assert_eq!(
+        line["vast"],
+        json!(u128::MAX.to_string()),
+        "no reader knows such numbers"
+    );
+    assert_eq!(line.get("none_ms"), None);
+}
+
+#[test]
 fn no_field_takes_the_place_of_what_every_line_has() {
     let line = lines_as(&config(), Format::Json, || {
         info!(log.level = "forged", service.name = "other", "mine");

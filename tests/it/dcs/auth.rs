@@ -15,7 +15,8 @@ use super::{PROBE, always, ask, get, grant, put, read, store, txn, with_metrics,
 use crate::support::etcd::{Builder, Etcd, with_user};
 
 const ROOT: Option<(&str, &str)> = Some(("root", "CANARY-root"));
-const PASSWORD: &str = "CANARY-ecsbeat";
+/// Of the user `ecsbeat`.
+pub(crate) const PASSWORD: &str = "CANARY-ecsbeat";
 
 /// Users, and a role for one cluster; authentication is not switched on yet.
 async fn add_users(administrator: &mut Client) {
@@ -32,7 +33,8 @@ async fn add_users(administrator: &mut Client) {
     administrator.user_grant_role("ecsbeat", "replica").await.unwrap();
 }
 
-async fn protected(builder: Builder) -> Etcd {
+/// A cluster that asks for users; `ecsbeat` may read and write what belongs to the cluster `prod`.
+pub(crate) async fn protected(builder: Builder) -> Etcd {
     let etcd = builder.start().await;
     let mut administrator = etcd.administrator(None).await;
     // There from the start in newer releases.

@@ -3,7 +3,7 @@
 //! Owns what these tests share: a store, the usual requests, and what came of them.
 
 /// Users, passwords, tokens.
-mod auth;
+pub(crate) mod auth;
 /// Members that die or hang.
 mod faults;
 /// Leases.
@@ -11,7 +11,7 @@ mod leases;
 /// What members say of themselves.
 mod survey;
 /// TLS, and certificates of clients.
-mod tls;
+pub(crate) mod tls;
 /// Reads and writes under conditions.
 mod txn;
 /// News of keys.

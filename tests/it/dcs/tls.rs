@@ -13,27 +13,27 @@ use super::{PROBE, always, ask, delete, get, grant, put, read, txn};
 use crate::support::etcd::{Builder, Etcd};
 
 /// A private authority.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key, PEM.
-struct Pair {
-    certificate: String,
-    key: String,
+pub(crate) struct Pair {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
 }
 
 impl Authority {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    fn pem(&self) -> String {
+    pub(crate) fn pem(&self) -> String {
         self.0.pem()
     }
 
-    fn issue(&self, name: &str, alternative: &[&str]) -> Pair {
+    pub(crate) fn issue(&self, name: &str, alternative: &[&str]) -> Pair {
         let key = KeyPair::generate().unwrap();
         let names: Vec<String> = alternative.iter().map(|&name| name.to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
@@ -47,7 +47,7 @@ impl Authority {
 }
 
 /// An etcd with a certificate of `authority` for its address, or for another name.
-fn server(authority: &Authority, name: Option<&str>) -> Builder {
+pub(crate) fn server(authority: &Authority, name: Option<&str>) -> Builder {
     let builder = Builder::new(1).https();
     let own = builder.ip().to_string();
     let server = authority.issue("etcd", &[name.unwrap_or(&own)]);
@@ -59,7 +59,7 @@ fn server(authority: &Authority, name: Option<&str>) -> Builder {
 }
 
 /// It asks clients for certificates of `clients`.
-fn asking(builder: Builder, clients: &Authority) -> Builder {
+pub(crate) fn asking(builder: Builder, clients: &Authority) -> Builder {
     builder
         .file("clients.pem", &clients.pem())
         .argument("--client-cert-auth=true")

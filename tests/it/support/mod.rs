@@ -5,6 +5,8 @@
 #![allow(clippy::panic, reason = "a wait that is over fails its test")]
 
 pub(crate) mod bench;
+/// Replicas of one cluster, with all that they need.
+pub(crate) mod cluster;
 /// Real etcd clusters.
 pub(crate) mod etcd;
 /// The real binary as a process of its own, and the directory it lives in.

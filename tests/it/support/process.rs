@@ -340,18 +340,35 @@ pub(crate) async fn ask(
     path: &str,
     headers: &str,
 ) -> std::io::Result<Reply> {
+    send(address, method, path, headers, "", Duration::from_secs(2)).await
+}
+
+/// Asks with a body; an answer within `limit`.
+pub(crate) async fn send(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &str,
+    limit: Duration,
+) -> std::io::Result<Reply> {
+    let length = match body.len() {
+        0 => String::new(),
+        length => format!("Content-Length: {length}\r\n"),
+    };
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\n{headers}{length}Connection: close\r\n\r\n{body}"
+    );
     let asked = async {
         let mut stream = TcpStream::connect(address).await?;
-        let request =
-            format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\n{headers}Connection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;
         Ok::<_, std::io::Error>(String::from_utf8_lossy(&answer).into_owned())
     };
-    let text = tokio::time::timeout(Duration::from_secs(2), asked)
+    let text = tokio::time::timeout(limit, asked)
         .await
-        .map_err(|_| std::io::Error::other(format!("{path}: no answer within 2 s")))??;
+        .map_err(|_| std::io::Error::other(format!("{path}: no answer within {limit:?}")))??;
     let (head, body) = text
         .split_once("\r\n\r\n")
         .ok_or_else(|| std::io::Error::other(format!("no HTTP: {text:?}")))?;

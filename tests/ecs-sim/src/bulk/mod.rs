@@ -175,6 +175,12 @@ impl Bulk {
         self.shared.store.conflicts()
     }
 
+    /// What came with `create` and an id that was taken; the last 10,000. With [`Bulk::documents`], by their
+    /// `sequence`, every arrival.
+    pub fn refused(&self) -> Vec<Document> {
+        self.shared.store.refused()
+    }
+
     /// How many documents there are of each value of `ecs-event-type`, or else `event.dataset`, or else `type`.
     pub fn count_by_type(&self) -> BTreeMap<String, usize> {
         self.shared

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 const KEPT_REQUESTS: usize = 10_000;
+const KEPT_REFUSED: usize = 10_000;
 
 /// A document as it is held.
 #[derive(Debug, Clone, Serialize)]
@@ -91,6 +92,8 @@ struct State {
     requests: VecDeque<BulkRequest>,
     sequence: u64,
     conflicts: u64,
+    /// What came with an id that was taken.
+    refused: VecDeque<Document>,
 }
 
 fn as_json<S: serde::Serializer>(source: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
@@ -150,10 +153,6 @@ impl Store {
         let key = (index.to_owned(), id.clone());
         let existing = state.places.get(&key).copied();
         let before = existing.map_or(0, |place| state.documents[place].version);
-        if before > 0 && op == "create" {
-            state.conflicts += 1;
-            return Stored::Conflict;
-        }
         let document = Document {
             index: index.to_owned(),
             id: id.clone(),
@@ -164,6 +163,17 @@ impl Store {
             version: before + 1,
             source,
         };
+        if before > 0 && op == "create" {
+            state.conflicts += 1;
+            if state.refused.len() >= KEPT_REFUSED {
+                state.refused.pop_front();
+            }
+            state.refused.push_back(Document {
+                version: before,
+                ..document
+            });
+            return Stored::Conflict;
+        }
         match existing {
             Some(place) if !self.keep_all => state.documents[place] = document,
             _ => {
@@ -194,6 +204,11 @@ impl Store {
     /// Writes of `create` that found their id taken.
     pub(crate) fn conflicts(&self) -> u64 {
         self.state.lock().conflicts
+    }
+
+    /// What came with an id that was taken; the last of it.
+    pub(crate) fn refused(&self) -> Vec<Document> {
+        self.state.lock().refused.iter().cloned().collect()
     }
 
     pub(crate) fn duplicates(&self) -> Vec<Repeated> {
@@ -357,6 +372,8 @@ mod tests {
         );
         assert_eq!(store.len(), 1);
         assert_eq!(store.conflicts(), 1);
+        let refused: Vec<_> = store.refused().iter().map(|document| document.sequence).collect();
+        assert_eq!(refused, [2], "it counts among the arrivals");
         assert!(store.duplicates().is_empty());
         assert_eq!(store.repeated()[0].indices.len(), 3);
         put(&store, "b", Some("1"), "create");
