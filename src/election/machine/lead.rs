@@ -20,11 +20,6 @@ impl Machine {
         // Whoever led last is the reference for all, this instance included.
         self.former = self.view.leader.as_ref().and_then(|held| held.record.clone());
         let from = self.view.last.as_ref().map(|record| record.to.clone());
-        // From here on it is this instance that led last.
-        let held = self.view.leader.as_ref();
-        if let Some(record) = held.and_then(|held| held.record.clone()) {
-            self.former = Some(record);
-        }
         self.was_lost = false;
         if term < self.last_term {
             self.note(Note::TermRegressed {
