@@ -122,6 +122,13 @@ pub(crate) fn counts(verdicts: &[Verdict]) -> String {
     if stale > 0 {
         let _ = writeln!(text, "late sends of an older term, all refused as known: {stale}");
     }
+    let taken = sum(|findings| findings.taken_by_etcd);
+    if taken > 0 {
+        let _ = writeln!(
+            text,
+            "etcd revoked the lease of a live leader {taken} times, when a member that had been paused ran again"
+        );
+    }
     if stalls > 0 {
         let _ = writeln!(
             text,

@@ -99,6 +99,14 @@ impl History {
         })
     }
 
+    /// When fault `number` was taken back.
+    pub(crate) fn ended(&self, number: usize) -> Option<Micros> {
+        self.lines.iter().find_map(|line| match &line.what {
+            What::Fault(fault) if fault.number == number && fault.step == "end" => Some(line.at),
+            _ => None,
+        })
+    }
+
     /// When fault `number` was over and the cluster well again.
     pub(crate) fn settled(&self, number: usize) -> Option<Micros> {
         self.lines.iter().find_map(|line| match &line.what {

@@ -63,6 +63,8 @@ pub(crate) struct Findings {
     pub(crate) resends: Vec<Resends>,
     /// Sends of an older term that came too late and were refused as known: harmless.
     pub(crate) stale_refused: usize,
+    /// Leases that etcd took from a live leader when a member that had been paused ran again.
+    pub(crate) taken_by_etcd: usize,
     /// Records that had to be there.
     pub(crate) records: usize,
     /// Ticks that had to be there.

@@ -92,9 +92,13 @@ impl Tape {
     }
 
     fn strike(&mut self, at: Micros, class: Class, expect: Expect) {
+        self.strike_as("test", at, class, expect);
+    }
+
+    fn strike_as(&mut self, name: &str, at: Micros, class: Class, expect: Expect) {
         let strike = Strike {
             fault: 1,
-            name: "test".into(),
+            name: name.into(),
             class,
             expect,
             term: 5,
@@ -468,4 +472,20 @@ fn member_a_single_one_does_not_change_the_term() {
     tape.strike(3 * S, Class::Member, Expect::Same);
     tape.step(8 * S, "settled");
     tape.breaks(Rule::Member, "from 5 to 9");
+}
+
+#[test]
+fn member_what_a_paused_one_does_when_it_runs_again_is_counted_and_not_judged() {
+    for (resumed, taken) in [(4 * S, 1), (8 * S, 0)] {
+        let mut tape = Tape::well();
+        tape.handed_over(9);
+        tape.strike_as("etcd-pause", 3 * S, Class::Member, Expect::Same);
+        tape.step(resumed, "end");
+        tape.step(9 * S, "settled");
+        if taken == 1 {
+            assert_eq!(tape.passes().taken_by_etcd, taken);
+        } else {
+            tape.breaks(Rule::Member, "from 5 to 9");
+        }
+    }
 }
