@@ -78,6 +78,8 @@ impl Work {
     pub(super) async fn ended(&mut self) -> Option<&'static str> {
         loop {
             tokio::select! {
+                // Units first: when the last one has ended the outputs end too, as they should.
+                biased;
                 ended = self.units.join_next() => match ended {
                     Some(Ok(ended)) if self.once => self.well &= ended.well,
                     // Run once, all units have ended.
