@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use super::windows::without_gap;
 use crate::support::cluster::{Cluster, Replica, TTL, successor, throughout, until};
 use crate::support::process::SOON;
@@ -9,7 +11,7 @@ use crate::support::windowed::{complete, exactly_once, rows_of};
 
 /// The leader stops by itself, before its lease can have ended.
 async fn leader_stops(cluster: &Cluster, leader: &Replica) {
-    let begin = Instant::now();
+    let (begin, at) = (Instant::now(), Timestamp::now());
     until("the leader's tenure is over", SOON, async || {
         leader.leads().await.is_none().then_some(())
     })
@@ -28,7 +30,11 @@ async fn leader_stops(cluster: &Cluster, leader: &Replica) {
     };
     // What it had asked before may still be answered.
     let asked = until("no request is under way", SOON, asked).await;
-    let arrived = cluster.arrivals().len();
+    let arrivals = cluster.arrivals();
+    let last = arrivals.last().unwrap().arrived_ms;
+    let limit = (at + TTL).as_millisecond().cast_unsigned();
+    assert!(last < limit, "it published {} ms too late", last - limit);
+    let arrived = arrivals.len();
     throughout(Duration::from_secs(2), async || {
         assert_eq!(leader.leads().await, None);
         assert_eq!(cluster.arrivals().len(), arrived, "it publishes without a lease");

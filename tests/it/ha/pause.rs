@@ -29,7 +29,7 @@ async fn a_leader_that_stood_still_sends_nothing_when_it_wakes_and_stands_by_aga
         (&lost[0]["log.level"], &lost[0]["reason"], &lost[0]["term"]),
         (&"error".into(), &"lease_expired".into(), &first.into())
     );
-    assert_eq!(a.lines("clock jump detected").len(), 1);
+    assert!(!a.lines("clock jump detected").is_empty());
     // Whatever it could have sent would have arrived by then.
     let to = cluster.sim.now() + 2;
     complete(&cluster.sim, from, to, SOON, || rows_of(&cluster.bulk)).await;

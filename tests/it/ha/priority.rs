@@ -27,10 +27,11 @@ async fn the_highest_priority_takes_over_and_priority_zero_never_does() {
     a.kill().await;
     let second = c.led().await;
     assert!(second > first);
+    assert_eq!(c.last_term(second).await["from"], "a", "nobody led in between");
     c.stop().await.expect(0);
     let third = b.led().await;
     assert!(third > second);
-    assert_eq!(cluster.keys("history/").await.len(), 3, "nobody led in between");
+    assert_eq!(b.last_term(third).await["from"], "c");
     b.stop().await.expect(0);
     until("z knows that nobody leads", SOON, async || {
         (z.get("/cluster").await.json()["cluster_unlocked"] == true).then_some(())
