@@ -18,6 +18,10 @@ use crate::election::machine::Input;
 /// Endpoints that are tried before a failure at once counts as one of all.
 const ENDPOINTS: u32 = 3;
 
+/// Requests in flight at most: one in each lane, and those that were given up for something more urgent, which a stop
+/// in the middle of a loss makes two.
+const MOST_ASKED: usize = 4;
+
 /// A request that waits for its answer.
 #[derive(Debug)]
 pub(super) struct Asked {
@@ -30,14 +34,30 @@ pub(super) struct Asked {
 
 impl World<'_> {
     /// A request goes out.
-    pub(super) fn ask(&mut self, index: usize, ticket: u64, request: Rc<Request>, until: Duration) {
+    pub(super) fn ask(
+        &mut self,
+        index: usize,
+        ticket: u64,
+        request: Rc<Request>,
+        until: Duration,
+    ) -> Result<(), Failure> {
         let asked = Asked {
             request,
             until,
             attempt: 0,
         };
-        self.processes[index].asked.insert(ticket, asked);
+        let process = &mut self.processes[index];
+        process.asked.insert(ticket, asked);
+        if process.asked.len() > MOST_ASKED {
+            let text = format!(
+                "{} waits for {} answers",
+                process.incarnation,
+                process.asked.len()
+            );
+            return Err(self.failure("two lanes", text));
+        }
         self.attempt(index, ticket);
+        Ok(())
     }
 
     fn weather(&self) -> Weather {

@@ -288,7 +288,7 @@ impl World<'_> {
                 budget,
             } => {
                 self.asks(index, ticket, &request)?;
-                self.ask(index, ticket, Rc::new(request), now.boot + budget);
+                self.ask(index, ticket, Rc::new(request), now.boot + budget)?;
             }
             Effect::Lead { term, deadline } => self.lead(index, term, deadline)?,
             Effect::Extend { deadline } => {
