@@ -1,7 +1,6 @@
 //! Three replicas and an etcd on hosts of their own, and what they collect from and publish to.
 //!
-//! Owns the one configuration that all replicas share, the life of the cluster, and what of it goes into the recording:
-//! the torture's checker judges that. "Well" is a condition, never a span of time.
+//! Owns the life of the cluster, and what of it goes into the recording: the torture's checker judges that. "Well" is a condition, never a span of time.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,15 +11,14 @@ use anyhow::{Context as _, bail};
 use ecs_sim::Sim;
 
 use crate::gateway::Gateway;
-use crate::ground::{Ground, Host, Net, Program};
+use crate::ground::{Ground, Host, Net};
+use crate::layout::{self, PORT, TTL};
 use crate::probe::{Prober, Views};
 use crate::receiver::Receiver;
 use crate::record::{Class, Expect, Fault, Link, Micros, Process, Setup, Strike, What};
 use crate::recorder::{Recorder, Watch, micros};
 use crate::source;
 
-/// The shortest lease that is allowed.
-pub(crate) const TTL: Duration = Duration::from_secs(5);
 /// By then somebody else leads, when nothing else takes time: the lease, and the race for it.
 pub(crate) const USUAL: Duration = Duration::from_millis(5_700);
 /// A takeover that takes longer is a failure on the busiest machine.
@@ -29,11 +27,6 @@ const BOUND: Duration = Duration::from_secs(15);
 const RECOVERY: Duration = Duration::from_secs(90);
 /// How long the replicas have at the end for what is due.
 const DELIVERY: Duration = Duration::from_secs(60);
-
-const REPLICAS: [&str; 3] = ["a", "b", "c"];
-const PORT: u16 = 5066;
-/// The first replica's number among the addresses, and the first member's.
-const NUMBERS: (u8, u8) = (11, 21);
 
 /// A running cluster.
 pub(crate) struct Cluster {
@@ -55,38 +48,6 @@ fn bounds() -> BTreeMap<Class, Micros> {
     all.map(|class| (class, micros(BOUND))).into()
 }
 
-/// The members of etcd.
-fn members(ground: &dyn Ground, count: u8) -> Vec<Host> {
-    let mut hosts: Vec<Host> = (0..count)
-        .map(|number| Host {
-            name: format!("etcd-{number}"),
-            number: NUMBERS.1 + number,
-            program: Program::Etcd,
-            arguments: Vec::new(),
-        })
-        .collect();
-    let peers: Vec<String> = (hosts.iter())
-        .map(|host| format!("{}=http://{}:2380", host.name, ground.called(host)))
-        .collect();
-    for host in &mut hosts {
-        let (own, called) = (ground.address(host, Net::Etcd), ground.called(host));
-        host.arguments = vec![
-            format!("--name={}", host.name),
-            format!("--data-dir={}", ground.data(host)),
-            format!("--listen-client-urls=http://{own}:2379"),
-            format!("--advertise-client-urls=http://{called}:2379"),
-            format!("--listen-peer-urls=http://{own}:2380"),
-            format!("--initial-advertise-peer-urls=http://{called}:2380"),
-            format!("--initial-cluster={}", peers.join(",")),
-            "--initial-cluster-token=hosts".to_owned(),
-            "--log-level=warn".to_owned(),
-            // What is tried is the loss of hosts, not of their disks.
-            "--unsafe-no-fsync".to_owned(),
-        ];
-    }
-    hosts
-}
-
 impl Cluster {
     /// Starts everything and waits until it works.
     pub(crate) async fn start(
@@ -94,6 +55,7 @@ impl Cluster {
         recording: &Path,
         watch: Watch,
         count: u8,
+        control: Option<&str>,
     ) -> anyhow::Result<Self> {
         let recorder = Recorder::create(recording, watch)?;
         recorder.note(What::Setup(Setup {
@@ -117,28 +79,13 @@ impl Cluster {
                 .with_context(|| format!("address of a node: {host}"))?;
             nodes.push(gateway.open(node).await?.to_string());
         }
-        let members = members(&*ground, count);
+        let members = layout::members(&*ground, count);
         let authority = format!("{}/ecs-ca.pem", ground.folder());
         let mut text = source::section(&sim, &authority, &nodes);
-        text.push_str(&replicated(&*ground, &output.to_string(), &members));
+        text.push_str(&layout::replicated(&*ground, &output.to_string(), &members));
         ground.share("ecs-ca.pem", sim.ca_pem())?;
-        ground.share("ecsbeat.yml", &text)?;
-        let mut replicas: Vec<Host> = (NUMBERS.0..)
-            .zip(REPLICAS)
-            .map(|(number, name)| Host {
-                name: name.to_owned(),
-                number,
-                program: Program::Ecsbeat,
-                arguments: Vec::new(),
-            })
-            .collect();
-        for host in &mut replicas {
-            host.arguments = vec![
-                "--environment=container".to_owned(),
-                format!("-c={}/ecsbeat.yml", ground.folder()),
-                format!("--path.data={}", ground.data(host)),
-            ];
-        }
+        ground.share(layout::CONFIGURATION, &text)?;
+        let replicas = layout::replicas(&*ground, control);
         for host in members.iter().chain(&replicas) {
             ground.create(host)?;
             ground.start(host)?;
@@ -308,39 +255,6 @@ impl Cluster {
             .note(What::Truth(source::truth(&self.sim, self.from, to)));
         self.recorder.finish()
     }
-}
-
-/// What all replicas are told but for what they collect.
-fn replicated(ground: &dyn Ground, output: &str, members: &[Host]) -> String {
-    let etcd: Vec<String> = (members.iter())
-        .map(|host| format!("'http://{}:2379'", ground.called(host)))
-        .collect();
-    // No `instance`: that is the host's name.
-    format!(
-        "name: hosts
-shutdown_timeout: 5s
-logging: {{level: info, metrics.enabled: false}}
-http: {{enabled: true, host: 0.0.0.0, port: {PORT}}}
-queue.mem: {{events: 2000, flush.min_events: 100, flush.timeout: 50ms}}
-setup.template.enabled: false
-output.elasticsearch:
-  hosts: ['http://{output}']
-  backoff: {{init: 100ms, max: 500ms}}
-ha:
-  enabled: true
-  cluster: hosts
-  advertise: 'http://${{HOSTNAME}}:{PORT}'
-  ttl: {ttl}s
-  loop_wait: 1s
-  retry_timeout: 1s
-  safety_margin: 1s
-  drain_timeout: 2s
-  config_mismatch: refuse
-  etcd: {{hosts: [{etcd}]}}
-",
-        ttl = TTL.as_secs(),
-        etcd = etcd.join(", "),
-    )
 }
 
 /// A fault, as the recording names it.

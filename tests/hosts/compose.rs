@@ -16,7 +16,7 @@ use crate::wire;
 
 /// By then all containers run and one leads, on a busy machine.
 const START: Duration = Duration::from_secs(120);
-/// The lease of the configuration, and what an interval of HAProxy and the race add; three times over.
+/// The lease of the configuration, and what an interval of `HAProxy` and the race add; three times over.
 const TAKEOVER: Duration = Duration::from_secs(40);
 /// One question.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -65,7 +65,7 @@ impl Drop for Project {
     }
 }
 
-/// Brings it up, kills who leads, and sees HAProxy follow.
+/// Brings it up, kills who leads, and sees `HAProxy` follow.
 pub(crate) async fn play(images: &Images, words: Vec<String>) -> anyhow::Result<()> {
     let mut variables = images.variables.clone();
     let mut addresses = Vec::new();
@@ -157,7 +157,7 @@ async fn get(address: SocketAddr, path: &str) -> Value {
     }
 }
 
-/// Who leads by HAProxy in a term after `term`; waits for it.
+/// Who leads by `HAProxy` in a term after `term`; waits for it.
 async fn leader(address: SocketAddr, term: u64, limit: Duration) -> anyhow::Result<(String, u64)> {
     let begin = Instant::now();
     loop {

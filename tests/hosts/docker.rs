@@ -185,10 +185,11 @@ impl Ground for Docker {
             .args(["--name", &name, "--hostname", &host.name])
             .arg(format!("--label={}", self.label()))
             .args(["--network", &self.net(*first), "--network-alias", &host.name])
-            .arg(format!("--ip={}", self.address(host, *first)))
-            .arg(image)
-            .args(program)
-            .args(&host.arguments);
+            .arg(format!("--ip={}", self.address(host, *first)));
+        for (name, value) in &host.environment {
+            command.arg(format!("--env={name}={value}"));
+        }
+        command.arg(image).args(program).args(&host.arguments);
         run(&mut command)?;
         for net in others {
             self.join(host, *net)?;

@@ -6,8 +6,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::cluster::{Cluster, Struck, TTL};
+use crate::cluster::{Cluster, Struck};
 use crate::ground::Net;
+use crate::layout::TTL;
 use crate::record::{Class, Expect};
 
 /// A kind of fault.

@@ -35,6 +35,8 @@ pub(crate) struct Host {
     pub(crate) program: Program,
     /// With what.
     pub(crate) arguments: Vec<String>,
+    /// Variables of its environment.
+    pub(crate) environment: Vec<(String, String)>,
 }
 
 impl Program {

@@ -179,6 +179,7 @@ impl Ground for Namespaces {
             .arg(program)
             .args(&host.arguments)
             .env_clear()
+            .envs(host.environment.iter().cloned())
             .env("HOSTNAME", self.address(host, host.program.nets()[0]).to_string());
         if host.program == Program::Ecsbeat {
             // All hosts have the name of this machine.
