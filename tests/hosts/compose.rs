@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 
-use crate::docker::{Images, run};
+use crate::docker::{Images, docker, run};
 use crate::report::say;
 use crate::wire;
 
@@ -141,6 +141,21 @@ async fn follow(
     let up: Vec<&str> = servers.filter(|line| line.contains(",UP,")).collect();
     if up.len() != 1 || !up[0].contains(&format!(",{second},")) {
         bail!("HAProxy does not take {second} alone for the leader:\n{table}");
+    }
+    // By the health check of the image.
+    for node in ["node-a", "node-b", "node-c"] {
+        let container = project.run(&["ps", "--quiet", node])?;
+        let begin = Instant::now();
+        loop {
+            let health = docker(&["inspect", "--format={{.State.Health.Status}}", &container])?;
+            if health == "healthy" {
+                break;
+            }
+            if begin.elapsed() > TAKEOVER {
+                bail!("Docker takes {node} for {health}");
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
     let counts = get(elasticsearch, "/_recorded/counts").await;
     if counts["duplicates"] != 0 {

@@ -58,7 +58,8 @@ pub(crate) fn run(command: &mut Command) -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-fn docker(arguments: &[&str]) -> anyhow::Result<String> {
+/// Asks Docker; gives what it wrote.
+pub(crate) fn docker(arguments: &[&str]) -> anyhow::Result<String> {
     run(Command::new("docker").args(arguments))
 }
 
@@ -131,11 +132,18 @@ impl Docker {
         Err(last.unwrap_or_else(|| anyhow::anyhow!("no range of addresses is free")))
     }
 
-    fn label(&self) -> String {
+    /// An image.
+    pub(crate) fn image(&self, variable: &str) -> anyhow::Result<&str> {
+        self.images.get(variable)
+    }
+
+    /// What everything carries that is to be removed with this.
+    pub(crate) fn label(&self) -> String {
         format!("{LABEL}={}", self.run)
     }
 
-    fn net(&self, net: Net) -> String {
+    /// The name of a network.
+    pub(crate) fn net(&self, net: Net) -> String {
         format!("{LABEL}-{}-{}", self.run, net.name())
     }
 

@@ -11,6 +11,7 @@ mod docker;
 mod faults;
 mod gateway;
 mod ground;
+mod image;
 mod layout;
 mod namespaces;
 mod parts;
@@ -187,7 +188,7 @@ fn run(cli: &Cli, parts: &[Part]) -> anyhow::Result<bool> {
             !kept
         }
     };
-    if !kept {
+    if !well {
         say(&format!("recordings: {}", directory.keep().display()));
     }
     let required = skipped && std::env::var(REQUIRE).is_ok_and(|value| value == "1");
@@ -233,7 +234,7 @@ async fn one(part: &Part, cli: &Cli, binaries: &Path, recording: &Path) -> anyho
         _ => docker::absent(),
     };
     let (members, kinds) = match (part.what, &no_docker) {
-        (What::Compose, Some(why)) => return Ok(Some(format!("no Docker: {why}"))),
+        (What::Compose | What::Image, Some(why)) => return Ok(Some(format!("no Docker: {why}"))),
         (What::Compose, None) => {
             let words = match compose::command() {
                 Ok(words) => words,
@@ -241,6 +242,12 @@ async fn one(part: &Part, cli: &Cli, binaries: &Path, recording: &Path) -> anyho
             };
             let images = Images::build(binaries, &[])?;
             compose::play(&images, words).await?;
+            return Ok(None);
+        }
+        (What::Image, None) => {
+            let ground = Docker::new(Images::build(binaries, &["ecsbeat", "ecs-sim"])?)?;
+            let directory = recording.parent().context("no folder")?;
+            image::play(&ground, directory).await?;
             return Ok(None);
         }
         (What::Faults(members, kinds), _) => (members, kinds),

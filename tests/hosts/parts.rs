@@ -16,16 +16,23 @@ pub(crate) struct Part {
 pub(crate) enum What {
     /// Faults, one after the other, to a cluster with an etcd of so many members.
     Faults(u8, &'static [Kind]),
+    /// What is in the image, and what is not.
+    Image,
     /// The compose file.
     Compose,
 }
 
 /// All of them, in their order.
-pub(crate) const PARTS: [Part; 4] = [
+pub(crate) const PARTS: [Part; 5] = [
     Part {
         name: "hosts_three_members",
         core: true,
         what: What::Faults(3, Kind::CORE),
+    },
+    Part {
+        name: "hosts_image",
+        core: false,
+        what: What::Image,
     },
     Part {
         name: "hosts_compose",
