@@ -162,7 +162,12 @@ impl World<'_> {
                     process.doubt = None;
                 }
             }
-            (Ok(Response::Renewed(None)), _) => {
+            (Ok(Response::Renewed(None)), Request::Renew(lease))
+                if process
+                    .work
+                    .as_ref()
+                    .is_some_and(|work| self.ledger.leases.get(&work.term) == Some(lease)) =>
+            {
                 process.told = process.told.max(revision.unwrap_or_default());
             }
             (Err(DcsError::Unanswered(_)), Request::Txn(txn)) if current => {
