@@ -25,8 +25,9 @@ use crate::election::replica::{self, Equipment, Report, Seat};
 use crate::http::ServerHandle;
 use crate::version;
 
-/// How much later than the one before it each replica races for the lease.
-const RACE_DELAY: Duration = Duration::from_millis(200);
+/// How much later than the one before it each replica races for the lease: many round trips to etcd, so that two rarely
+/// race at once, and little enough that one which holds back does not hold up the others.
+const RACE_DELAY: Duration = Duration::from_millis(100);
 
 /// How a tenure's work ended.
 enum End {
