@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ha build release image test torture simulate hosts lint doc bench tools hosts-tools build-tools clean
+.PHONY: help demo demo-ha build release image test outputs torture simulate hosts lint doc bench tools hosts-tools build-tools clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -28,6 +28,10 @@ image: ## The product in an image of its own; the Rust image comes from a regist
 test: tools ## Every test
 	$(CARGO) test --workspace
 
+outputs: tools ## What goes wrong between outputs and servers, as a table: lost, stored again, recovered
+	set -o pipefail; $(CARGO) test --test it outputs:: -- --nocapture --test-threads 2 | grep -E '^\||SKIPPED|RSS|result' \
+	  | awk '!/^\|( output |---)/ || !seen[$$0]++'
+
 torture: tools ## Three replicas on one lease, 200 faults: nothing missed, lost or doubled
 	$(CARGO) test --release --test torture -- --faults 200 --clusters 4 --outage 30 $(TORTURE)
 
@@ -48,9 +52,12 @@ lint: build-tools ## Format, lints and documentation, warnings denied
 
 bench: build-tools ## Measurements; figures are ratios within one run
 	$(CARGO) bench --bench decode
+	$(CARGO) bench --bench encode
 	$(CARGO) bench --bench cycle
 	$(CARGO) bench --bench http
+	$(CARGO) bench --bench processors
 	$(CARGO) bench --bench memory
+	$(CARGO) bench --bench outage
 
 tools: ## Install what a build and the tests need (Debian; root or sudo)
 	@tests/tools.sh

@@ -2,7 +2,7 @@
 //!
 //! Owns the trees of steps that these commands print. Changes nothing at the other side.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -11,7 +11,8 @@ use crate::app::{Outcome, clients};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::election::solo;
-use crate::output::{self, Sink as _};
+use crate::output;
+use crate::output::steps::Steps;
 use crate::telemetry::metrics::Metrics;
 use crate::tls;
 
@@ -34,34 +35,32 @@ pub fn config(config: &Config) -> anyhow::Result<Outcome> {
     Ok(Outcome::Well)
 }
 
-/// Connects every output as a run would.
+/// Reaches every output as a run would, each host once, and sends nothing.
 pub async fn outputs(config: &Config) -> anyhow::Result<Outcome> {
     let tenure = solo(&config.name, CancellationToken::new());
     let metrics = Metrics::new();
-    let mut outcome = Outcome::Well;
+    let mut steps = Steps::told(std::io::stdout(), is_colourful());
     for output in &config.outputs {
-        for mut sink in output::build(output, &config.template, &metrics, &Clock::system())? {
-            say(&format!("{}...\n", sink.name()));
-            let permit = tenure.permit(sink.request_timeout()).await?;
-            let connected = tokio::time::timeout(permit.budget(), sink.connect(&permit)).await;
-            match connected {
-                Ok(Ok(())) => say("  talk to server... OK\n"),
-                Ok(Err(error)) => {
-                    outcome = Outcome::Incomplete;
-                    say(&format!("  talk to server... ERROR {error}\n"));
-                }
-                Err(_) => {
-                    outcome = Outcome::Incomplete;
-                    say(&format!(
-                        "  talk to server... ERROR no answer within {}s\n",
-                        permit.budget().as_secs()
-                    ));
-                }
-            }
-            let _ = tokio::time::timeout(Duration::from_secs(3), sink.close()).await;
-        }
+        let built = output::build(output, &config.template, &metrics, &Clock::system())?;
+        let timeout = built
+            .first()
+            .map_or(Duration::ZERO, output::Output::request_timeout);
+        let permit = tenure.permit(timeout).await?;
+        output::test(output, &permit, &mut steps).await?;
     }
-    Ok(outcome)
+    Ok(if steps.have_failed() {
+        Outcome::Incomplete
+    } else {
+        Outcome::Well
+    })
+}
+
+/// Colours are for terminals, and not for everybody: see <https://no-color.org>.
+fn is_colourful() -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    std::io::stdout().is_terminal()
+        && !is_set("NO_COLOR")
+        && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// Logs in to every VDC and reads its inventory.

@@ -31,6 +31,29 @@ const PER_EVENT: [&str; 7] = [
     "ecs-version",
 ];
 
+/// What an event is known by: ids, acknowledgement and the fencing of replicas rest on these fields. They stay as they
+/// are, whatever processors do.
+pub const PROTECTED: [&str; 6] = [
+    "@timestamp",
+    "event.id",
+    "ecsbeat.cluster",
+    "ecsbeat.instance",
+    "ecsbeat.term",
+    "ecsbeat.tick",
+];
+
+/// The protected field that a change of `path` would change: the field itself, or one above or below it.
+pub fn protected(path: &str) -> Option<&'static str> {
+    let is_above = |above: &str, below: &str| {
+        below
+            .strip_prefix(above)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    PROTECTED
+        .into_iter()
+        .find(|field| is_above(path, field) || is_above(field, path))
+}
+
 /// Who collects: the same for all events of the process.
 #[derive(Debug, Clone)]
 pub struct Identity {
@@ -342,6 +365,27 @@ mod tests {
         assert_eq!(event["env"], "staging");
         assert!(event.get("fields").is_none());
     }
+
+    #[test]
+    fn what_is_protected_is_so_with_all_above_and_below_it() {
+        for (path, want) in [
+            ("@timestamp", Some("@timestamp")),
+            ("event", Some("event.id")),
+            ("event.id", Some("event.id")),
+            ("event.id.x", Some("event.id")),
+            ("ecsbeat", Some("ecsbeat.cluster")),
+            ("ecsbeat.tick", Some("ecsbeat.tick")),
+            ("ecsbeat.ticks", None),
+            ("event.kind", None),
+            ("event.identity", None),
+            ("events", None),
+            ("id", None),
+            ("", None),
+        ] {
+            assert_eq!(protected(path), want, "{path}");
+        }
+    }
+
     #[test]
     fn texts_are_escaped_and_addresses_are_addresses() {
         let node = Place {

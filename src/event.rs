@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 
+use crate::json;
 use crate::pipeline::ack::Ack;
 use crate::pipeline::queue::Room;
 
@@ -114,94 +114,11 @@ impl Event {
 
 /// The scalar at `path` of the JSON object `document`, as text; see [`Event::field`].
 pub fn field(document: &[u8], path: &str) -> Option<String> {
-    match value(document, path)? {
-        serde_json::Value::String(text) => Some(text),
-        serde_json::Value::Number(number) => Some(number.to_string()),
-        serde_json::Value::Bool(flag) => Some(flag.to_string()),
-        _ => None,
+    let found = json::Found::Json(json::at(document, path)?);
+    if found.kind() == json::Kind::Null {
+        return None;
     }
-}
-
-/// The value of whatever kind at `path` of the JSON object `document`.
-///
-/// A member whose name holds the dots itself (`"a.b": 1`) is found before a nested one.
-pub fn value(document: &[u8], path: &str) -> Option<serde_json::Value> {
-    if path.starts_with('[') {
-        let inner = path.strip_prefix('[')?.strip_suffix(']')?;
-        return at(document, &inner.split("][").collect::<Vec<_>>());
-    }
-    at(document, &[path]).or_else(|| {
-        let parts: Vec<&str> = path.split('.').collect();
-        if parts.len() > 1 {
-            at(document, &parts)
-        } else {
-            None
-        }
-    })
-}
-
-fn at(document: &[u8], path: &[&str]) -> Option<serde_json::Value> {
-    let mut reader = serde_json::Deserializer::from_slice(document);
-    At(path).deserialize(&mut reader).ok().flatten()
-}
-
-/// Walks down one path and skips everything else without keeping it.
-struct At<'a>(&'a [&'a str]);
-
-impl<'de> DeserializeSeed<'de> for At<'_> {
-    type Value = Option<serde_json::Value>;
-
-    fn deserialize<D: serde::Deserializer<'de>>(self, reader: D) -> Result<Self::Value, D::Error> {
-        if self.0.is_empty() {
-            serde::Deserialize::deserialize(reader).map(Some)
-        } else {
-            reader.deserialize_any(self)
-        }
-    }
-}
-
-impl<'de> Visitor<'de> for At<'_> {
-    type Value = Option<serde_json::Value>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut found = None;
-        while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
-            if found.is_none() && self.0.first().is_some_and(|first| *first == key) {
-                found = map.next_value_seed(At(&self.0[1..]))?;
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(found)
-    }
-
-    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(None)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
+    found.scalar().map(std::borrow::Cow::into_owned)
 }
 
 #[cfg(test)]

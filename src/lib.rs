@@ -3,7 +3,8 @@
 //!
 //! The modules, in reading order: [`config`] is what the user asked for, [`election`] who may work (agreed on through [`dcs`], told in [`cluster`]), [`schedule`]
 //! when to poll, [`collect`] whom to ask, [`ecs`] how, [`decode`] and [`transform`] what the answers mean,
-//! [`document`] and [`event`] what they become, [`pipeline`] how that gets to an [`output`] without loss,
+//! [`document`] and [`event`] what they become, [`processor`] what is done with that (under a [`condition`], on [`json`]
+//! as it is written), [`pipeline`] how it gets to an [`output`] without loss,
 //! [`checkpoint`] how far it got, [`http`] and [`telemetry`] what is told about it. [`app`] puts them together.
 
 pub mod app;
@@ -13,6 +14,7 @@ pub mod cli;
 pub mod clock;
 pub mod cluster;
 pub mod collect;
+pub mod condition;
 pub mod config;
 pub mod dcs;
 pub mod decode;
@@ -20,10 +22,13 @@ pub mod document;
 pub mod ecs;
 pub mod election;
 pub mod event;
+pub mod format;
 pub mod heartbeat;
 pub mod http;
+pub mod json;
 pub mod output;
 pub mod pipeline;
+pub mod processor;
 mod replace;
 pub mod retry;
 pub mod schedule;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building and testing needs and the machine does not have. On anything but Debian, or without
-# root and sudo, it says what to install and fails. The etcd servers of the tests are unpacked below target/etcd,
-# not installed. With the argument `build` only what a build needs, without the etcd servers; with `hosts` also what
+# root and sudo, it says what to install and fails. The servers of the tests are unpacked below target (etcd, redis),
+# not installed. With the argument `build` only what a build needs, without those servers; with `hosts` also what
 # the whole of the tests over hosts needs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -83,39 +83,47 @@ unpack_etcd() {
   exit 1
 }
 
-# Unpacks HAProxy, and what it needs and is not installed, out of the Debian of this machine.
-unpack_haproxy() {
-  local work package
+# Unpacks Debian's packages $3…, and what they need and is not installed, out of the Debian of this machine, so that
+# there is target/$1, which is needed by $2.
+unpack_packages() {
+  local program=$1 wanted=$2 into=target/${1%%/*} work package
+  shift 2
   if ! have apt-get || ! have dpkg-deb; then
-    echo "the test of deploy/compose.yml needs Debian's HAProxy: unpack it, with the libraries that it needs, so that" \
-      "there is target/haproxy/usr/sbin/haproxy" >&2
+    echo "$wanted needs Debian's $1: unpack it, with the libraries that it needs, so that there is target/$program" >&2
     exit 1
   fi
-  work=$(mktemp -d target/.haproxy.XXXXXX)
+  work=$(mktemp -d target/.unpack.XXXXXX)
   # shellcheck disable=SC2064 # The folder of now.
   trap "rm -rf '$work'" EXIT
   mkdir -p "$work"/{archives/partial,tree}
-  echo "unpacking HAProxy out of Debian's package"
+  echo "unpacking Debian's $1"
   # Downloads what an installation would, and installs nothing. Without lists of packages there is nothing to be had.
-  if ! download_haproxy "$work"; then
+  if ! download_packages "$work" "$@"; then
     as_root apt-get update -qq
-    download_haproxy "$work"
+    download_packages "$work" "$@"
   fi
   for package in "$work"/archives/*.deb; do
     dpkg-deb -x "$package" "$work/tree"
   done
-  rm -rf target/haproxy
-  mv "$work/tree" target/haproxy
+  # In one step, so that half a copy is never taken for a whole one.
+  rm -rf "$into"
+  mv "$work/tree" "$into"
   rm -rf "$work"
   trap - EXIT
 }
 
-download_haproxy() {
+download_packages() {
+  local work=$1
+  shift
   apt-get install -y -qq --no-install-recommends --reinstall --download-only -o Debug::NoLocking=1 \
-    -o Dir::Cache::archives="$PWD/$1/archives" -o APT::Sandbox::User="$(id -un)" haproxy >/dev/null
+    -o Dir::Cache::archives="$PWD/$work/archives" -o APT::Sandbox::User="$(id -un)" "$@" >/dev/null
 }
 
 have cc || missing+=(gcc libc6-dev)
+# librdkafka and its OpenSSL are built with them; perl-base is not enough.
+have c++ || missing+=(g++)
+have make || missing+=(make)
+perl -MFile::Compare -MIPC::Cmd -e1 2>/dev/null || missing+=(perl)
 have curl || missing+=(curl)
 # The etcd client compiles etcd's protocol.
 have protoc || missing+=(protobuf-compiler)
@@ -143,6 +151,17 @@ if [ -z "${ETCD_BIN:-}" ]; then
   [ -x target/etcd/3.4/usr/bin/etcd ] || unpack_etcd 3.4 bookworm
 fi
 
+# The server that the Redis output is tested against. Whoever names one tests with that one.
+if [ -z "${REDIS_BIN:-}" ] && [ ! -x target/redis/usr/bin/redis-server ]; then
+  # The package of the tools has the server's program, the other one only a link to it.
+  unpack_packages redis/usr/bin/redis-server "the test of the Redis output" redis-server redis-tools
+fi
+
+# What reads back what the Kafka output wrote. Whoever names one tests with that one.
+if [ -z "${KCAT_BIN:-}" ] && [ ! -x target/kcat/usr/bin/kcat ]; then
+  unpack_packages kcat/usr/bin/kcat "the test of the Kafka output" kcat
+fi
+
 # Clocks that tests can set. Without it they stay right, which the torture says.
 if [ -z "${FAKETIME_LIB:-}" ] && ! ls {/,target/faketime/}usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1; then
   if have apt-get && have dpkg-deb; then
@@ -162,5 +181,5 @@ fi
 # What the tests over hosts put into images besides. Docker itself is the machine's affair: without an engine there are
 # network namespaces, and what needs containers is told as skipped.
 if [ "${1:-}" = hosts ] && have docker && [ ! -x target/haproxy/usr/sbin/haproxy ]; then
-  unpack_haproxy
+  unpack_packages haproxy/usr/sbin/haproxy "the test of deploy/compose.yml" haproxy
 fi

@@ -6,6 +6,7 @@
 
 mod cluster;
 mod data;
+mod host;
 mod sight;
 mod single;
 mod stages;
@@ -21,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::{FileStore, StoreError};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, OutputConfig};
 use crate::dcs::etcd::EtcdError;
 use crate::document;
 use crate::ecs;
@@ -43,6 +44,9 @@ pub use stages::clients;
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long the main loop may be silent before it counts as dead.
 const LIVENESS: Duration = Duration::from_secs(10);
+/// How long telling the totals at the end may take.
+const TOTALS: Duration = Duration::from_secs(1);
+
 /// Why the process cannot start, or had to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
@@ -149,13 +153,14 @@ impl App {
         let desk = self.config.ha.is_some().then_some(desk);
         let mut http = self.serve(&source, desk)?;
         let over = CancellationToken::new();
-        let mut companions = self.companions(source, &over);
+        let (mut companions, told) = self.companions(source, &over);
         let result = match (&self.config.ha, &self.store) {
             (Some(ha), _) => Box::pin(self.run_replica(ha, orders, stop, &mut companions, &mut http)).await,
             (None, Some(store)) => Box::pin(self.run_single(store, stop, &mut companions, &mut http)).await,
             (None, None) => Err(AppError::Died("the checkpoint file")),
         };
         over.cancel();
+        let _too_late = tokio::time::timeout(TOTALS, told.cancelled()).await;
         companions.shutdown().await;
         tracing::info!("ecsbeat stopped.");
         self.status.enter(State::Stopped, self.clock.now());
@@ -166,17 +171,23 @@ impl App {
         result
     }
 
-    /// What runs beside the work: the metrics line.
-    fn companions(&self, source: Source, over: &CancellationToken) -> JoinSet<()> {
+    /// What runs beside the work: the metrics line. The token is cancelled when that has told its totals.
+    fn companions(&self, source: Source, over: &CancellationToken) -> (JoinSet<()>, CancellationToken) {
         let mut companions = JoinSet::new();
+        let told = CancellationToken::new();
         if self.config.logging.metrics_enabled {
-            let period = self.config.logging.metrics_period;
-            companions.spawn(report::run(source, period, over.clone()));
+            let report = report::run(source, self.config.logging.metrics_period, over.clone());
+            let done = told.clone().drop_guard();
+            companions.spawn(async move {
+                report.await;
+                drop(done);
+            });
         } else {
             // A set without tasks would count as ended.
             companions.spawn(std::future::pending());
+            told.cancel();
         }
-        companions
+        (companions, told)
     }
 
     fn serve(&mut self, source: &Source, desk: Option<Desk>) -> Result<Option<ServerHandle>, AppError> {
@@ -207,10 +218,13 @@ impl App {
     }
 
     fn source(&self) -> Source {
+        let mut outputs: Vec<_> = self.config.outputs.iter().map(OutputConfig::name).collect();
+        outputs.sort_unstable();
         Source {
             identity: Arc::clone(&self.identity),
             metrics: self.metrics.clone(),
             status: Arc::clone(&self.status),
+            outputs,
             started: Instant::now().into_std(),
             runtime: tokio::runtime::Handle::try_current().ok(),
         }

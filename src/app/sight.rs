@@ -64,6 +64,22 @@ impl Sight {
                 let hosts = output.hosts.iter().filter_map(place).collect();
                 through(output.proxy_url.as_ref(), hosts)
             }
+            OutputConfig::Logstash(output) => match &output.network.proxy {
+                Some(proxy) => vec![(proxy.at.host.clone(), proxy.at.port)],
+                None => (output.hosts.iter())
+                    .map(|host| (host.host.clone(), host.port))
+                    .collect(),
+            },
+            OutputConfig::Kafka(output) => {
+                let hosts = output.hosts.iter();
+                hosts.map(|host| (host.host.clone(), host.port)).collect()
+            }
+            OutputConfig::Redis(output) => match &output.network.proxy {
+                Some(proxy) => vec![(proxy.at.host.clone(), proxy.at.port)],
+                None => (output.hosts.iter())
+                    .map(|host| (host.at.host.clone(), host.at.port))
+                    .collect(),
+            },
             OutputConfig::Console(_) | OutputConfig::File(_) => Vec::new(),
         });
         let vdcs = config.ecsbeat.customers.iter().flat_map(|customer| {

@@ -4,7 +4,7 @@
 //! logged out of.
 
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::work::{LOGOUT, Work};
@@ -25,10 +25,12 @@ impl App {
     ) -> Result<Outcome, AppError> {
         let config = &self.config;
         let heartbeat = self.heartbeat.clone();
+        let working = CancellationToken::new();
+        let _until_the_end = working.clone().drop_guard();
         companions.spawn(async move {
-            loop {
+            while !working.is_cancelled() {
                 heartbeat.beat();
-                tokio::time::sleep(HEARTBEAT).await;
+                let _over = timeout(HEARTBEAT, working.cancelled()).await;
             }
         });
         let over = CancellationToken::new();

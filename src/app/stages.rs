@@ -59,7 +59,11 @@ impl App {
         let sinks = output::build(output, &self.config.template, &self.metrics, &self.clock)?;
         let name = sinks.first().map_or("none", |sink| sink.name());
         let health = Health::new(self.status.output(name));
-        for sink in sinks {
+        let mut connection = health.connection();
+        for (number, sink) in sinks.into_iter().enumerate() {
+            if number > 0 && !sink.shares_connection() {
+                connection = health.connection();
+            }
             let queue = &self.config.queue;
             let most = queue.flush_min_events.max(1);
             let policy = Policy {
@@ -86,7 +90,7 @@ impl App {
                 tenure,
                 clock,
                 &self.metrics,
-                health.connection(),
+                connection.clone(),
             );
             publishers.spawn(publisher.hurried_by(quiet.clone()).run());
         }

@@ -12,13 +12,14 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::stages::clients;
-use super::{App, AppError};
+use super::{App, AppError, host};
 use crate::checkpoint::Store;
-use crate::collect::{Context, Unit};
+use crate::collect::{Context, Processing, Unit};
 use crate::config::{Config, Level};
 use crate::ecs::Client;
 use crate::election::Tenure;
 use crate::pipeline::queue::{Queue, queue};
+use crate::processor::{Processors, Surroundings};
 use crate::schedule::{self, Ended, Plan};
 
 /// What logging out, and the last writing, may take even where the time of a stop is used up. A token that stays
@@ -86,7 +87,12 @@ impl Work {
                     None => return None,
                     Some(_) => return Some(cause_of_end(&mut self.publishers)),
                 },
-                _ = self.publishers.join_next() => return Some("an output"),
+                Some(ended) = self.publishers.join_next() => match ended {
+                    // Run once, the last unit lets go of the queue shortly before it counts as ended: the outputs may
+                    // be quicker.
+                    Ok(()) if self.once => {}
+                    _ => return Some("an output"),
+                },
                 Some(_) = self.inventories.join_next() => return Some("an inventory"),
             }
         }
@@ -177,6 +183,14 @@ fn start_units(
         clock: app.clock.clone(),
         queue,
         tenure: tenure.clone(),
+        processing: Processing::new(Processors::new(
+            &config.processors,
+            &config.ecsbeat.commands,
+            &Surroundings {
+                clock: app.clock.clone(),
+                host: host::read,
+            },
+        )),
         error_events: config.ecsbeat.error_events,
         metrics: app.metrics.clone(),
     });

@@ -5,7 +5,7 @@
 
 use super::emit::{Broken, Emitter};
 use super::{Harvest, Round, Unit};
-use crate::config::{Method, NodeAddress};
+use crate::config::{HostPort, Method};
 use crate::decode::diagnostics;
 use crate::ecs::{Client, EcsError, Endpoint, Query};
 
@@ -29,7 +29,7 @@ impl Unit {
         if let Some(inventory) = client.inventory() {
             // A load balancer does not forward the diagnostics port: then the nodes themselves are asked.
             for node in &inventory.nodes {
-                let address = NodeAddress {
+                let address = HostPort {
                     host: node.ip.clone(),
                     port: 0,
                 };
@@ -67,7 +67,7 @@ impl Unit {
     async fn tables_of(
         &self,
         client: &Client,
-        node: &NodeAddress,
+        node: &HostPort,
     ) -> Result<Vec<diagnostics::DirectoryTable>, EcsError> {
         let query = |path: &str| Query {
             endpoint: Endpoint::Diagnostics,
@@ -91,7 +91,7 @@ impl Unit {
 async fn emit(
     emitter: &mut Emitter<'_>,
     tables: &[diagnostics::DirectoryTable],
-    node: &NodeAddress,
+    node: &HostPort,
 ) -> Result<(), EcsError> {
     for table in tables {
         // Strings and small numbers only.

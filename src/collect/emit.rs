@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::processing::process;
 use super::{Harvest, Round, Unit, times, window};
 use crate::config::Level;
 use crate::decode::DecodeError;
@@ -129,7 +130,9 @@ impl<'a> Emitter<'a> {
             node: self.node.as_deref().map(place),
             error: Some((&message, error.reason())),
         };
-        let body = self.frame.document(&facts, b"");
+        let Some(body) = process(self.unit, self.frame.document(&facts, b"")) else {
+            return Ok(());
+        };
         let event = Event::new(
             id,
             self.round.tick,
@@ -150,6 +153,10 @@ impl<'a> Emitter<'a> {
         let unit = self.unit;
         unit.series.events.inc();
         let ack = self.harvest.acks.issue();
+        let Some(body) = process(unit, body) else {
+            ack.dropped();
+            return Ok(());
+        };
         let event = Event::new(id, timestamp, Arc::clone(&unit.stream.command), body, ack);
         self.harvest.put(event, &unit.context.queue).await
     }

@@ -9,6 +9,7 @@ mod dtinfo;
 mod emit;
 mod harvest;
 mod pages;
+mod processing;
 pub(crate) mod times;
 pub mod window;
 
@@ -26,11 +27,13 @@ use crate::document::{Identity, Origin};
 use crate::ecs::{Client, EcsError, Endpoint, Node, Query};
 use crate::election::Tenure;
 use crate::pipeline::queue::Queue;
+use crate::processor::Chain;
 use crate::telemetry::metrics::{CommandLabels, Metrics, ReasonLabels};
 use crate::transform::Rules;
 
 use emit::Emitter;
 pub use harvest::Harvest;
+pub use processing::Processing;
 use window::Window;
 
 /// What may not stand in a path segment or a query value as it is.
@@ -66,6 +69,8 @@ pub struct Context {
     pub queue: Queue,
     /// The right to poll.
     pub tenure: Tenure,
+    /// What is done with an event before the queue.
+    pub processing: Processing,
     /// Whether a failed target gives an event.
     pub error_events: bool,
     /// The process's series.
@@ -87,6 +92,8 @@ pub struct Unit {
     /// The fields that identify a record.
     keys: Vec<String>,
     event_kind: &'static str,
+    /// The processors that its events go through.
+    chain: Chain,
     series: Series,
 }
 
@@ -163,6 +170,7 @@ impl Unit {
         } else {
             command.key.clone()
         };
+        let chain = context.processing.processors.chain(&command.kind);
         let labels = labels(&stream);
         let metrics = &context.metrics;
         let series = Series {
@@ -178,6 +186,7 @@ impl Unit {
             rules,
             keys,
             event_kind,
+            chain,
             series,
         }
     }

@@ -1,24 +1,21 @@
-//! The address of a node: `host`, `host:port`, `[IPv6]:port`, or a bare IPv6 address.
+//! The address of a server: `host`, `host:port`, `[IPv6]:port`, or a bare IPv6 address.
 
 use std::fmt;
 use std::net::Ipv6Addr;
 
-/// Where a node's management API answers.
+/// Where a server answers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct NodeAddress {
+pub struct HostPort {
     /// Name, IPv4 or IPv6 address; IPv6 without brackets.
     pub host: String,
-    /// 4443 unless given.
+    /// The default of what is there unless given.
     pub port: u16,
 }
-
-/// Port of the management API.
-const MANAGEMENT_PORT: u16 = 4443;
 
 /// Why a text is no address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum AddressError {
-    #[error("leave the scheme and the path out, the management API is always HTTPS")]
+    #[error("leave the scheme and the path out: host:port is all that is needed")]
     Url,
     #[error("the port must be a number from 1 to 65535")]
     Port,
@@ -28,16 +25,16 @@ pub(super) enum AddressError {
     Host,
 }
 
-/// Reads an address; names are lower-cased, so that doubles are seen.
-pub(super) fn parse(text: &str) -> Result<NodeAddress, AddressError> {
+/// Reads an address, with `default` for one without a port; names are lower-cased, so that doubles are seen.
+pub(super) fn parse(text: &str, default: u16) -> Result<HostPort, AddressError> {
     let text = text.trim();
     if text.contains('/') {
         return Err(AddressError::Url);
     }
     if let Ok(address) = text.parse::<Ipv6Addr>() {
-        return Ok(NodeAddress {
+        return Ok(HostPort {
             host: address.to_string(),
-            port: MANAGEMENT_PORT,
+            port: default,
         });
     }
     if let Some(rest) = text.strip_prefix('[') {
@@ -47,20 +44,20 @@ pub(super) fn parse(text: &str) -> Result<NodeAddress, AddressError> {
             .map_err(|_| AddressError::Ipv6)?
             .to_string();
         let port = match port {
-            "" => MANAGEMENT_PORT,
+            "" => default,
             port => parse_port(port.strip_prefix(':').ok_or(AddressError::Port)?)?,
         };
-        return Ok(NodeAddress { host, port });
+        return Ok(HostPort { host, port });
     }
     let (host, port) = match text.split_once(':') {
         Some((host, port)) => (host, parse_port(port)?),
-        None => (text, MANAGEMENT_PORT),
+        None => (text, default),
     };
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     if host.is_empty() || host.len() > 253 || !host.chars().all(allowed) {
         return Err(AddressError::Host);
     }
-    Ok(NodeAddress {
+    Ok(HostPort {
         host: host.to_ascii_lowercase(),
         port,
     })
@@ -74,7 +71,7 @@ fn parse_port(text: &str) -> Result<u16, AddressError> {
         .ok_or(AddressError::Port)
 }
 
-impl fmt::Display for NodeAddress {
+impl fmt::Display for HostPort {
     /// `host:port`, IPv6 in brackets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.host.contains(':') {
@@ -98,7 +95,7 @@ mod tests {
             ("[::1]", "[::1]:4443"),
             ("[2001:db8:0::1]:9443", "[2001:db8::1]:9443"),
         ] {
-            assert_eq!(parse(text).unwrap().to_string(), shown);
+            assert_eq!(parse(text, 4443).unwrap().to_string(), shown);
         }
     }
 
@@ -115,7 +112,7 @@ mod tests {
             ("a b", AddressError::Host),
             ("user@host", AddressError::Host),
         ] {
-            assert_eq!(parse(text), Err(error), "{text}");
+            assert_eq!(parse(text, 4443), Err(error), "{text}");
         }
     }
 }

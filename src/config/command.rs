@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::WindowSpec;
+use super::{Step, WindowSpec};
 
 /// One API to poll.
 #[derive(Clone)]
@@ -35,6 +35,8 @@ pub struct Command {
     pub key: Vec<String>,
     /// The field with the record's own time; `None` = the tick.
     pub time_field: Option<String>,
+    /// `processors`: for the events of this command, before those of all commands.
+    pub processors: Vec<Step>,
 }
 
 /// Whom a command asks.

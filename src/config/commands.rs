@@ -11,7 +11,7 @@ use super::dotted::join;
 use super::field::Field;
 use super::node::{Data, Mark, Node};
 use super::section::Section;
-use super::{Batch, Command, Level, Method, Paginate, dotted, duration, merge, source, window};
+use super::{Batch, Command, Level, Method, Paginate, dotted, duration, merge, processors, source, window};
 
 const BUILTIN: &str = include_str!("builtin.yml");
 /// Entries per POST of a batch beyond this make answers nobody wants to hold.
@@ -190,6 +190,7 @@ fn command(section: &Section<'_>, period: Duration, max_catch_up: Duration) -> C
         records: pointer(section, "records"),
         key: section.texts("key").unwrap_or_default(),
         time_field: section.some_text("time_field"),
+        processors: processors::read(section),
     };
     if level.is_some() {
         check(section, &command);

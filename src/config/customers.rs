@@ -6,7 +6,10 @@ use std::time::Duration;
 use super::address;
 use super::field::Field;
 use super::section::Section;
-use super::{NodeAddress, Secret, Ssl, ssl, url_option};
+use super::{HostPort, Secret, Ssl, ssl, url_option};
+
+/// Port of the management API.
+const MANAGEMENT_PORT: u16 = 4443;
 
 /// One customer: a set of VDCs that share credentials and are usually one federation.
 #[derive(Clone)]
@@ -39,7 +42,7 @@ pub struct Vdc {
     /// The VDC's own, or the customer's.
     pub password: Secret,
     /// Nodes or load balancers that answer for this VDC. Never empty, no doubles.
-    pub nodes: Vec<NodeAddress>,
+    pub nodes: Vec<HostPort>,
     /// Port of the diagnostics service that `dtinfo` asks (default 9101).
     pub diagnostics_port: u16,
 }
@@ -166,7 +169,7 @@ fn vdcs(section: &Section<'_>, login: &Login) -> Vec<Vdc> {
     vdcs
 }
 
-fn nodes(section: &Section<'_>, addresses: &mut Names) -> Vec<NodeAddress> {
+fn nodes(section: &Section<'_>, addresses: &mut Names) -> Vec<HostPort> {
     let Some(field) = section.field("nodes") else {
         section.missing("nodes", "at least one node, such as `- host: 10.1.83.51`");
         return Vec::new();
@@ -200,9 +203,9 @@ fn nodes(section: &Section<'_>, addresses: &mut Names) -> Vec<NodeAddress> {
     nodes
 }
 
-fn node_address(field: &Field<'_>) -> Option<NodeAddress> {
+fn node_address(field: &Field<'_>) -> Option<HostPort> {
     field.parsed("host or host:port", |text| {
-        address::parse(text).map_err(|error| error.to_string())
+        address::parse(text, MANAGEMENT_PORT).map_err(|error| error.to_string())
     })
 }
 

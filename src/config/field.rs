@@ -332,6 +332,17 @@ impl<'a> Field<'a> {
         Some(parts)
     }
 
+    /// The entries of a mapping, one level, in the order of the file; `None` if it is none.
+    pub(super) fn entries(&self) -> Option<Vec<(String, Field<'a>)>> {
+        let Data::Map(map) = &self.node.data else {
+            return None;
+        };
+        let entries = map.entries.iter();
+        entries
+            .map(|(key, node)| Some((key.clone(), self.child(key, Some(node))?)))
+            .collect()
+    }
+
     /// The entries of a mapping by name, or of a list without names. A name with dots is put together again
     /// where the mapping below it stands for the dot and holds none of `known`.
     pub(super) fn named_items(&self, known: &[&str]) -> Option<Vec<(Option<String>, Field<'a>)>> {

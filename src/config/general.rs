@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::load::Environment;
 use super::section::Section;
-use super::{Config, Paths, ecsbeat, ha, http, logging, output, queue, template};
+use super::{Config, Paths, ecsbeat, ha, http, logging, output, output_kafka, processors, queue, template};
 
 /// Reads the whole configuration. Where something is wrong the value is a stand-in, and a problem is told.
 pub(super) fn read(root: &Section<'_>, environment: Environment) -> Config {
@@ -22,7 +22,7 @@ pub(super) fn read(root: &Section<'_>, environment: Environment) -> Config {
         }
     });
     let (ecsbeat, old_shutdown_timeout) = root.section("ecsbeat", ecsbeat::read);
-    let outputs = root.section("output", |section| output::read(section, &path));
+    let mut outputs = root.section("output", |section| output::read(section, &path));
     let queue = queue::read(root, &outputs);
     let template = root.section("setup", |setup| {
         setup.without_effect("kibana", "ecsbeat does not talk to Kibana");
@@ -41,6 +41,9 @@ pub(super) fn read(root: &Section<'_>, environment: Environment) -> Config {
     foreign(root);
 
     let host_name = root.some_text("hostname").unwrap_or(own_name);
+    let name = root.some_text("name").unwrap_or(host_name);
+    let fencing = outputs.fencing.take();
+    output_kafka::settle(root, &mut outputs.enabled, fencing, &name, ha.as_ref());
     let fields = root.field("fields").and_then(|field| {
         if let serde_json::Value::Object(map) = field.json() {
             return Some(map.into_iter().collect());
@@ -60,7 +63,7 @@ pub(super) fn read(root: &Section<'_>, environment: Environment) -> Config {
         (None, None) => Duration::from_secs(10),
     };
     Config {
-        name: root.some_text("name").unwrap_or(host_name),
+        name,
         tags: root.texts("tags").unwrap_or_default(),
         fields: fields.unwrap_or_default(),
         fields_under_root: root.flag("fields_under_root", false),
@@ -69,6 +72,7 @@ pub(super) fn read(root: &Section<'_>, environment: Environment) -> Config {
             .filter(|count| *count > 0),
         path,
         ecsbeat,
+        processors: processors::read(root),
         queue,
         outputs: outputs.enabled,
         template,
@@ -81,7 +85,7 @@ pub(super) fn read(root: &Section<'_>, environment: Environment) -> Config {
     }
 }
 
-/// Keys of Beats that ecsbeat deliberately does not have, and those it does not have yet.
+/// Keys of Beats that ecsbeat deliberately does not have.
 fn foreign(root: &Section<'_>) {
     root.without_effect("cloud", "set output.elasticsearch.hosts and its credentials");
     root.without_effect("monitoring", "scrape http /stats or /metrics");
@@ -97,10 +101,6 @@ fn foreign(root: &Section<'_>) {
     root.without_effect("geoip", "it was removed from Beats in version 5");
     root.without_effect("refresh_topology_freq", "there is no topology");
     root.without_effect("ignore_outgoing", "there is no topology");
-    root.not_in_this_version(
-        "processors",
-        ": use an ingest pipeline (output.elasticsearch.pipeline)",
-    );
 }
 
 fn host_name() -> String {

@@ -142,7 +142,10 @@ pub(super) fn check(root: &Section<'_>, ecsbeat: &Ecsbeat, outputs: &[OutputConf
         let key = match output {
             OutputConfig::Console(_) => "output.console",
             OutputConfig::File(_) => "output.file",
-            OutputConfig::Elasticsearch(_) => continue,
+            OutputConfig::Elasticsearch(_)
+            | OutputConfig::Logstash(_)
+            | OutputConfig::Kafka(_)
+            | OutputConfig::Redis(_) => continue,
         };
         root.warning(
             key,

@@ -6,8 +6,10 @@
 
 mod address;
 mod bytes;
+mod codec;
 mod command;
 mod commands;
+mod condition;
 mod customers;
 mod dotted;
 mod duration;
@@ -28,8 +30,16 @@ mod merge;
 mod node;
 mod output;
 mod output_elasticsearch;
+mod output_kafka;
+mod output_logstash;
+mod output_network;
+mod output_redis;
 mod overrides;
+mod pattern;
 mod permissions;
+mod processor;
+mod processor_options;
+mod processors;
 mod queue;
 mod reader;
 mod redact;
@@ -53,8 +63,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-pub use address::NodeAddress;
+pub use address::HostPort;
+pub use codec::Codec;
 pub use command::{Batch, Command, Level, Method, Paginate};
+pub use condition::{Bounds, Condition, IpNetwork, NamedNetwork};
 pub use customers::{Customer, Vdc};
 pub use ecsbeat::Ecsbeat;
 pub use errors::{Errors, Problem};
@@ -64,10 +76,20 @@ pub use http::Http;
 pub use load::{Environment, Sources, load};
 pub use logging::{LogFiles, LogLevel, Logging};
 pub use output::{ConsoleOutput, FileOutput, OutputConfig};
-pub use output_elasticsearch::{BackoffConfig, ElasticsearchOutput, NonIndexable};
+pub use output_elasticsearch::{ElasticsearchOutput, NonIndexable};
+pub use output_kafka::{Acks, Compression, Fencing, Hash, KafkaOutput, Mechanism, Partition, Sasl, Strategy};
+pub use output_logstash::LogstashOutput;
+pub use output_network::{BackoffConfig, Network, Socks};
+pub use output_redis::{RedisHost, RedisOutput, RedisType};
+pub use pattern::Pattern;
+pub use processor::{
+    AddFields, AddHostMetadata, AddTags, Conversion, Convert, DataType, DropFields, Encoding, Fingerprint,
+    FromTo, HashMethod, OnError, ProcessorConfig, RateLimit, Replace, Replacement, Step, TextLimit,
+    TruncateFields,
+};
 pub use queue::Queue;
 pub use secret::Secret;
-pub use selectors::{Bounds, Condition, SelectorRule};
+pub use selectors::SelectorRule;
 pub use ssl::{Ssl, VerificationMode};
 pub use template::Template;
 pub use window::{TimeFormat, WindowSpec};
@@ -89,6 +111,8 @@ pub struct Config {
     pub path: Paths,
     /// `ecsbeat.*`.
     pub ecsbeat: Ecsbeat,
+    /// `processors`: for the events of every command, after the command's own.
+    pub processors: Vec<Step>,
     /// `queue.mem.*`.
     pub queue: Queue,
     /// `output.*`: every enabled output. Never empty.

@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use super::codec::{self, Codec, Framing};
 use super::output_elasticsearch::{self, Preset};
+use super::output_kafka;
 use super::section::Section;
-use super::{ElasticsearchOutput, Paths};
+use super::{
+    ElasticsearchOutput, KafkaOutput, LogstashOutput, Paths, RedisOutput, output_logstash, output_redis,
+};
 
 /// One enabled output.
 #[derive(Debug, Clone)]
@@ -15,13 +19,33 @@ pub enum OutputConfig {
     File(FileOutput),
     /// `output.elasticsearch`.
     Elasticsearch(Box<ElasticsearchOutput>),
+    /// `output.logstash`.
+    Logstash(Box<LogstashOutput>),
+    /// `output.kafka`.
+    Kafka(Box<KafkaOutput>),
+    /// `output.redis`.
+    Redis(Box<RedisOutput>),
+}
+
+impl OutputConfig {
+    /// What is written behind `output.`, which is its name in the log and in metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Console(_) => "console",
+            Self::File(_) => "file",
+            Self::Elasticsearch(_) => "elasticsearch",
+            Self::Logstash(_) => "logstash",
+            Self::Kafka(_) => "kafka",
+            Self::Redis(_) => "redis",
+        }
+    }
 }
 
 /// `output.console`.
 #[derive(Debug, Clone)]
 pub struct ConsoleOutput {
-    /// Indented JSON.
-    pub pretty: bool,
+    /// How events are written; `pretty` is `codec.json.pretty`.
+    pub codec: Codec,
     /// Most events written at once; 0 = no limit.
     pub bulk_max_size: usize,
 }
@@ -41,12 +65,10 @@ pub struct FileOutput {
     pub permissions: u32,
     /// Begin a new file at start.
     pub rotate_on_startup: bool,
-    /// Indented JSON.
-    pub pretty: bool,
+    /// How events are written.
+    pub codec: Codec,
 }
 
-/// Outputs Beats have that are not in this version.
-const LATER: [&str; 3] = ["logstash", "kafka", "redis"];
 /// Events at once; more is a slip of the finger.
 const MAX_BULK: i64 = 1_000_000;
 
@@ -57,6 +79,8 @@ pub(super) struct Outputs {
     pub(super) preset: Option<&'static Preset>,
     /// `output.*.flush_interval` of version 5.
     pub(super) flush_interval: Option<Duration>,
+    /// `output.kafka.fencing`.
+    pub(super) fencing: Option<output_kafka::Asked>,
 }
 
 /// Reads the section. Several outputs may be enabled: each gets every event.
@@ -65,16 +89,8 @@ pub(super) fn read(section: &Section<'_>, paths: &Paths) -> Outputs {
         enabled: Vec::new(),
         preset: None,
         flush_interval: None,
+        fencing: None,
     };
-    let mut chosen = false;
-    for key in LATER {
-        if let Some(field) = section.peek(key).filter(|field| !field.says_disabled()) {
-            field.problem(
-                "not in this version, which ships console, file and elasticsearch; set enabled: false",
-            );
-            chosen = true;
-        }
-    }
     if let Some(console) = enabled(section, "console", &mut outputs, console) {
         outputs.enabled.push(OutputConfig::Console(console));
     }
@@ -93,7 +109,23 @@ pub(super) fn read(section: &Section<'_>, paths: &Paths) -> Outputs {
             .enabled
             .push(OutputConfig::Elasticsearch(Box::new(elasticsearch)));
     }
-    if outputs.enabled.is_empty() && !chosen {
+    if let Some(logstash) = enabled(section, "logstash", &mut outputs, output_logstash::read) {
+        outputs.enabled.push(OutputConfig::Logstash(Box::new(logstash)));
+    }
+    let mut fencing = None;
+    let kafka = enabled(section, "kafka", &mut outputs, |section| {
+        let (output, asked) = output_kafka::read(section);
+        fencing = Some(asked);
+        output
+    });
+    if let Some(kafka) = kafka {
+        outputs.fencing = fencing;
+        outputs.enabled.push(OutputConfig::Kafka(Box::new(kafka)));
+    }
+    if let Some(redis) = enabled(section, "redis", &mut outputs, output_redis::read) {
+        outputs.enabled.push(OutputConfig::Redis(Box::new(redis)));
+    }
+    if outputs.enabled.is_empty() {
         section.problem(
             "",
             "No outputs are defined. Please define one under the output section.",
@@ -130,9 +162,8 @@ fn enabled<T>(
 
 fn console(section: &Section<'_>) -> ConsoleOutput {
     let pretty = section.maybe_flag("pretty");
-    let codec_pretty = codec(section);
     ConsoleOutput {
-        pretty: pretty.or(codec_pretty).unwrap_or(false),
+        codec: codec::read(section, Framing::Lines, pretty),
         bulk_max_size: bulk_max_size(section, 2048),
     }
 }
@@ -151,7 +182,7 @@ fn file(section: &Section<'_>) -> FileOutput {
         number_of_files: section.number("number_of_files", 2..=1024).unwrap_or(7),
         permissions: section.mode("permissions", 0o600, 0o777),
         rotate_on_startup: section.flag("rotate_on_startup", true),
-        pretty: codec(section).unwrap_or(false),
+        codec: codec::read(section, Framing::Lines, None),
     }
 }
 
@@ -170,15 +201,4 @@ pub(super) fn bulk_max_size(section: &Section<'_>, default: usize) -> usize {
         .field("bulk_max_size")
         .and_then(|field| field.number::<i64>(-1..=MAX_BULK));
     size.map_or(default, |size| usize::try_from(size).unwrap_or(0))
-}
-
-/// `codec.*`: whether JSON is indented.
-fn codec(section: &Section<'_>) -> Option<bool> {
-    section.section("codec", |codec| {
-        codec.not_in_this_version("format", ": events are written as JSON");
-        codec.section("json", |json| {
-            json.without_effect("escape_html", "nothing is escaped that JSON does not ask for");
-            json.maybe_flag("pretty")
-        })
-    })
 }

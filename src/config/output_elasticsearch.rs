@@ -7,7 +7,7 @@ use url::Url;
 
 use super::section::Section;
 use super::url_option::{self, Defaults, UserInfo};
-use super::{Paths, Secret, SelectorRule, Ssl, output, selectors, ssl};
+use super::{BackoffConfig, Paths, Secret, SelectorRule, Ssl, output, output_network, selectors, ssl};
 
 /// `output.elasticsearch`, §3.2 of the Beats conventions; also OpenSearch.
 #[derive(Clone)]
@@ -56,15 +56,6 @@ pub struct ElasticsearchOutput {
     pub non_indexable: NonIndexable,
     /// TLS; `None` = defaults.
     pub ssl: Ssl,
-}
-
-/// `backoff.init`, `backoff.max`.
-#[derive(Debug, Clone, Copy)]
-pub struct BackoffConfig {
-    /// First pause.
-    pub init: Duration,
-    /// Longest pause.
-    pub max: Duration,
 }
 
 /// `non_indexable_policy`.
@@ -146,7 +137,7 @@ pub(super) fn read(section: &Section<'_>, paths: &Paths) -> (ElasticsearchOutput
     let (username, password) = credentials(section, user);
     let mut output = ElasticsearchOutput {
         hosts,
-        workers: workers(section),
+        workers: output_network::workers(section),
         loadbalance: section.flag("loadbalance", true),
         username,
         password,
@@ -163,14 +154,8 @@ pub(super) fn read(section: &Section<'_>, paths: &Paths) -> (ElasticsearchOutput
         pipeline: section.some_text("pipeline"),
         pipelines: selectors::rules(section, "pipelines", "pipeline"),
         bulk_max_size: output::bulk_max_size(section, 1600),
-        max_retries: section
-            .field("max_retries")
-            .and_then(|field| field.number::<i64>(-1..=1_000_000))
-            .and_then(
-                // Beats' default of 3 loses events; only a number that was asked for counts.
-                |retries| u32::try_from(retries).ok().filter(|retries| *retries > 0),
-            ),
-        backoff: backoff(section),
+        max_retries: output_network::max_retries(section),
+        backoff: output_network::backoff(section),
         timeout: section.positive_duration("timeout", 90 * SECOND),
         idle_connection_timeout: section.duration("idle_connection_timeout", 3 * SECOND),
         non_indexable: section.section("non_indexable_policy", |policy| non_indexable(policy, paths)),
@@ -283,33 +268,18 @@ fn api_key(section: &Section<'_>) -> Option<Secret> {
     Some(key)
 }
 
-fn workers(section: &Section<'_>) -> usize {
-    let worker = section.alias("worker").and_then(|field| field.number(1..=256));
-    let workers = section.number("workers", 1..=256);
-    if worker.is_some() && workers.is_some() {
-        section.problem("worker", "is another name of workers: give one of them");
-    }
-    workers.or(worker).unwrap_or(1)
-}
-
-fn backoff(section: &Section<'_>) -> BackoffConfig {
-    section.section("backoff", |backoff| {
-        let init = backoff.positive_duration("init", SECOND);
-        let max = backoff.positive_duration("max", 60 * SECOND);
-        if init > max {
-            let [init, max] = [init, max].map(super::duration::show);
-            backoff.problem("init", format!("must not be longer than max: {init} > {max}"));
-        }
-        BackoffConfig { init, max }
-    })
-}
-
 fn non_indexable(policy: &Section<'_>, paths: &Paths) -> NonIndexable {
     let mut chosen = Vec::new();
     if policy.entry("drop").is_some() {
         chosen.push(NonIndexable::Drop);
     }
-    let index = policy.section("dead_letter_index", |section| given(section, "index"));
+    let index = policy.section("dead_letter_index", |section| {
+        let index = given(section, "index");
+        if let Some(index) = &index {
+            selectors::check_format(section, "index", index);
+        }
+        index
+    });
     chosen.extend(index.map(NonIndexable::DeadLetterIndex));
     let path = policy.section("dead_letter_file", |section| given(section, "path"));
     chosen.extend(path.map(|path| NonIndexable::DeadLetterFile(paths.data.join(path))));

@@ -106,9 +106,19 @@ fn written(pieces: &[Piece], hide_literals: bool) -> String {
     text
 }
 
-/// Takes `user:password@` out of a URL or a list of them. Rather too much than too little: a password may hold
-/// any character, so everything from the scheme to the last `@` goes.
+/// Takes `user:password@` out of a URL or a list of them, and the value of `password=` wherever it stands. Rather too
+/// much than too little: a password may hold any character, so everything from the scheme to the last `@` goes, and
+/// everything behind `password=`.
 pub(super) fn url_user(text: &str) -> String {
+    const NAMED: &str = "password=";
+    // Lower-casing ASCII moves nothing.
+    match text.to_ascii_lowercase().find(NAMED) {
+        Some(at) => format!("{}{HIDDEN}", user(&text[..at + NAMED.len()])),
+        None => user(text),
+    }
+}
+
+fn user(text: &str) -> String {
     let Some((before, host)) = text.rsplit_once('@') else {
         return text.to_owned();
     };
@@ -136,6 +146,11 @@ mod tests {
             ("http://u:p@h,v:q@i", "http://xxxxx@i"),
             ("u:p@h", "xxxxx@h"),
             ("http://h:1/x", "http://h:1/x"),
+            ("redis://:p@h:6379/2", "redis://xxxxx@h:6379/2"),
+            ("rediss://u:p@h, rediss://u:q@i", "rediss://xxxxx@i"),
+            ("redis://h?password=p", "redis://h?password=xxxxx"),
+            ("h:6380,Password=p@q,ssl=True", "h:6380,Password=xxxxx"),
+            ("redis://u:p@h?password=p", "redis://xxxxx@h?password=xxxxx"),
             ("me@example.com", "me@example.com"),
             (r#"{"a": "me@example.com"}"#, r#"{"a": "me@example.com"}"#),
         ] {
@@ -158,6 +173,7 @@ http.auth.token: ChangeMe
 http.port: 5066
 fields.zip: 0123
 output.elasticsearch: {api_key: 'id:ChangeMe', hosts: ['https://u:Change/Me@h:1']}
+output.redis: {password: ChangeMe, hosts: ['redis://:ChangeMe@r1:6379/2', 'rediss://beat:Change/Me@r2', 'r3:6379']}
 ";
         let node = dotted::expand(source::parse("x.yml", text).unwrap(), &mut Vec::new());
         let yaml = to_yaml(&node);
@@ -172,6 +188,9 @@ output.elasticsearch: {api_key: 'id:ChangeMe', hosts: ['https://u:Change/Me@h:1'
             "- id",
             "Accept: json",
             "http://xxxxx@p:1/x",
+            "redis://xxxxx@r1:6379/2",
+            "rediss://xxxxx@r2",
+            "- r3:6379",
             "period: 300s",
             "port: 5066",
         ] {

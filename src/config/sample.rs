@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::load::{self, Sources};
 use super::node::{Data, Node};
-use super::{Config, OutputConfig, Ssl, dotted, source};
+use super::processor_options::PROCESSORS;
+use super::{Config, OutputConfig, Ssl, Step, dotted, source};
 
 const SAMPLE: &str = include_str!("../../ecsbeat.yml");
 
@@ -41,7 +42,12 @@ fn read(text: &str) -> (Config, BTreeSet<String>) {
     let (config, findings) = load::read(&sources, &|_| None);
     let config = config.unwrap_or_else(|errors| panic!("{errors}"));
     // With everything switched on, what one host has is on beside what several hosts need.
-    let of_one_host = ["http.enabled: ", "output.console: ", "output.file: "];
+    let of_one_host = [
+        "http.enabled: ",
+        "output.console: ",
+        "output.file: ",
+        "output.kafka.fencing: ",
+    ];
     let unexpected: Vec<&String> = config
         .warnings
         .iter()
@@ -51,11 +57,27 @@ fn read(text: &str) -> (Config, BTreeSet<String>) {
     (config, findings.schema)
 }
 
-/// `ssl` and `when` have the same keys wherever they are; the sample explains them once.
+/// `ssl`, `when` and processors have the same keys wherever they are; the sample explains them once.
 fn common(path: &str) -> String {
     let mut path = path.replace("pipelines.*.when", "indices.*.when");
+    for rules in ["output.kafka.topics", "output.redis.keys"] {
+        path = path.replace(&format!("{rules}.*.when"), "output.elasticsearch.indices.*.when");
+    }
     for nested in [".and.*.", ".or.*.", ".not."] {
         path = path.replace(nested, ".");
+    }
+    if let Some((_, of_command)) = path.split_once("commands.*.processors") {
+        path = format!("processors{of_command}");
+    }
+    for block in [".then.*.", ".else.*."] {
+        path = path.replace(block, ".");
+    }
+    if path.starts_with("processors.")
+        && let Some((_, condition)) = path.split_once(".when").or_else(|| path.split_once(".if."))
+    {
+        let condition = condition.trim_start_matches('.');
+        path = dotted::join("output.elasticsearch.indices.*.when", condition);
+        path = path.trim_end_matches('.').to_owned();
     }
     match path.split_once(".ssl.") {
         Some((_, key)) => format!("ssl.{key}"),
@@ -93,7 +115,7 @@ fn loads_as_it_is() {
 #[test]
 fn loads_with_everything_switched_on_and_has_every_key() {
     let (config, schema) = read(&uncommented());
-    assert_eq!(config.outputs.len(), 3);
+    assert_eq!(config.outputs.len(), 6);
     let mut shown = BTreeSet::new();
     let tree = dotted::expand(
         source::parse("ecsbeat.yml", &uncommented()).unwrap(),
@@ -109,11 +131,60 @@ fn loads_with_everything_switched_on_and_has_every_key() {
 }
 
 #[test]
+fn shows_every_processor() {
+    let tree = dotted::expand(
+        source::parse("ecsbeat.yml", &uncommented()).unwrap(),
+        &mut Vec::new(),
+    );
+    let Some(Data::List(items)) = tree.at("processors").map(|list| &list.data) else {
+        panic!("no list of processors")
+    };
+    for (name, _) in PROCESSORS {
+        assert!(
+            items.iter().any(|item| item.at(name).is_some()),
+            "{name} is missing"
+        );
+    }
+}
+
+#[test]
+fn shows_the_defaults_of_processors() {
+    // The sample without what need not be given.
+    let bare = "
+processors:
+  - add_fields.fields: {project: storage}
+  - add_labels.labels: {site: north}
+  - add_tags.tags: [production]
+  - add_host_metadata:
+      geo: {name: rack1, location: '40.7128, -74.0060', continent_name: North America, country_name: United States,
+        country_iso_code: US, region_name: New York, region_iso_code: NY, city_name: New York}
+  - drop_event.when.regexp: {serviceType: ^test}
+  - drop_fields.fields: [ecs-version, /_t$/]
+  - include_fields: {when.equals: {ecs-event-type: processes}, fields: [ecs-customer, ecs-vdc-cfgname, ecs-event-type, id]}
+  - rename.fields: [{from: userId, to: user.name}]
+  - copy_fields.fields: [{from: user.name, to: related.user}]
+  - convert.fields: [{from: slotId, to: disk.slot, type: integer}]
+  - replace.fields: [{field: description, pattern: 'password=\\S+', replacement: password=xxxxx}]
+  - truncate_fields: {fields: [description], max_bytes: 1024}
+  - truncate_fields: {fields: [message], max_characters: 256}
+  - fingerprint.fields: [ecs-vdc-id, id]
+  - rate_limit: {limit: 1000/m, fields: [ecs-vdc-cfgname]}
+  - {if.network: {ecs-node-ip: [private, 192.0.2.0/24]}, then: {add_tags.tags: [inside]}, else: {add_tags.tags: [outside]}}
+";
+    let shown = read(&uncommented()).0.processors;
+    let bare = read(&format!("{SAMPLE}{bare}")).0.processors;
+    // A single processor in a block has no number.
+    let text = |steps: Vec<Step>| format!("{steps:#?}").replace(".0.add_tags", ".add_tags");
+    assert_eq!(text(shown), text(bare));
+}
+
+#[test]
 fn shows_the_defaults() {
     // What is an example rather than a default is made equal first.
     let level = |mut config: Config| {
         config.template.settings.clear();
         config.ecsbeat.commands.clear();
+        config.processors.clear();
         config.redacted_yaml.clear();
         config.warnings.clear();
         config.ha = None;
@@ -141,13 +212,30 @@ fn shows_the_defaults() {
 fn shows_the_defaults_of_outputs_that_are_off() {
     let outputs = |text: &str| {
         let (config, _) = read(text);
-        config
-            .outputs
-            .into_iter()
-            .filter(|output| !matches!(output, OutputConfig::Elasticsearch(_)))
-            .collect::<Vec<_>>()
+        let mut outputs = config.outputs;
+        outputs.retain(|output| !matches!(output, OutputConfig::Elasticsearch(_)));
+        for output in &mut outputs {
+            // What is an example rather than a default is made equal first.
+            match output {
+                OutputConfig::Logstash(output) => output.network.ssl.enabled = None,
+                OutputConfig::Kafka(output) => {
+                    output.topics.clear();
+                    output.headers.clear();
+                    output.ssl.enabled = None;
+                }
+                OutputConfig::Redis(output) => {
+                    output.keys.clear();
+                    output.network.ssl.enabled = None;
+                }
+                _ => {}
+            }
+        }
+        outputs
     };
-    let bare = format!("{SAMPLE}\noutput.console: ~\noutput.file.path: /tmp/ecsbeat\n");
+    let bare = format!(
+        "{SAMPLE}\noutput.console: ~\noutput.file.path: /tmp/ecsbeat\noutput.logstash.hosts: localhost:5044\n\
+         output.kafka: {{hosts: kafka, topic: ecsbeat}}\noutput.redis.hosts: localhost\n"
+    );
     assert_eq!(
         format!("{:#?}", outputs(&uncommented())),
         format!("{:#?}", outputs(&bare))

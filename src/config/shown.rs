@@ -85,6 +85,7 @@ shown!(Command {
     records,
     key,
     time_field,
+    processors,
 });
 
 shown!(ElasticsearchOutput {

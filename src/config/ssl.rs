@@ -93,6 +93,12 @@ pub(super) fn read(section: &Section<'_>) -> Ssl {
         ": give the key without a passphrase, in a file of mode 0600",
     );
     section.not_in_this_version("ca_sha256", ": use ca_trusted_fingerprint");
+    for key in ["exit_on_cert_change", "restart_on_cert_change"] {
+        section.not_in_this_version(
+            key,
+            ": certificates are read at start, so restart it when you change them",
+        );
+    }
     section.without_effect("cipher_suites", "the suites of TLS 1.2 and 1.3 are all safe ones");
     section.without_effect("curve_types", "the curves are X25519, P-256 and P-384");
     section.without_effect("renegotiation", "TLS is never renegotiated");

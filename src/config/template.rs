@@ -31,7 +31,11 @@ pub struct Template {
 pub(super) fn read(section: &Section<'_>, outputs: &Outputs) -> Template {
     let index = outputs.enabled.iter().find_map(|output| match output {
         OutputConfig::Elasticsearch(output) => Some(output.index.as_str()),
-        OutputConfig::Console(_) | OutputConfig::File(_) => None,
+        OutputConfig::Console(_)
+        | OutputConfig::File(_)
+        | OutputConfig::Logstash(_)
+        | OutputConfig::Kafka(_)
+        | OutputConfig::Redis(_) => None,
     });
     let enabled = section.flag("enabled", true);
     let pattern = section.some_text("pattern").or_else(|| {

@@ -45,10 +45,7 @@ pub(super) fn base_url(text: &str, defaults: Defaults<'_>) -> Result<(Url, Optio
             "it must not have a query or a fragment; query parameters go into `parameters`".to_owned(),
         );
     }
-    let user = (!url.username().is_empty() || url.password().is_some()).then(|| UserInfo {
-        username: decoded(url.username()),
-        password: url.password().map(|password| Secret::new(decoded(password))),
-    });
+    let user = user(&url);
     let mut result = url
         .set_username("")
         .and_then(|()| url.set_password(None))
@@ -68,6 +65,14 @@ pub(super) fn base_url(text: &str, defaults: Defaults<'_>) -> Result<(Url, Optio
         url.set_path(&path);
     }
     Ok((url, user))
+}
+
+/// User and password of a URL, decoded; `None` where there is neither.
+pub(super) fn user(url: &Url) -> Option<UserInfo> {
+    (!url.username().is_empty() || url.password().is_some()).then(|| UserInfo {
+        username: decoded(url.username()),
+        password: url.password().map(|password| Secret::new(decoded(password))),
+    })
 }
 
 fn decoded(text: &str) -> String {

@@ -23,7 +23,7 @@ use super::login::TOKEN_HEADER;
 use super::nodes::NodePool;
 use super::session::{Session, Token};
 use super::slots::Slots;
-use crate::config::{Customer, Ecsbeat, Method, NodeAddress, Secret, Vdc};
+use crate::config::{Customer, Ecsbeat, HostPort, Method, Secret, Vdc};
 use crate::retry::Backoff;
 use crate::telemetry::metrics::{Metrics, VdcLabels};
 
@@ -89,7 +89,7 @@ pub struct Query {
     /// Further headers.
     pub headers: Vec<(String, String)>,
     /// This node and no other; only one attempt then.
-    pub node: Option<NodeAddress>,
+    pub node: Option<HostPort>,
 }
 
 impl Query {
@@ -207,7 +207,7 @@ impl Client {
     }
 
     /// The configured nodes, those that failed lately last.
-    pub fn nodes(&self) -> Vec<NodeAddress> {
+    pub fn nodes(&self) -> Vec<HostPort> {
         self.pool.in_order()
     }
 
@@ -293,7 +293,7 @@ impl Client {
     }
 
     /// A node has answered. One that refused the same token a moment ago is at fault itself.
-    fn answered(&self, query: &Query, node: &NodeAddress, doubt: Doubt) {
+    fn answered(&self, query: &Query, node: &HostPort, doubt: Doubt) {
         let refused = doubt
             .by
             .filter(|(token, refusing)| refusing != node && self.session.holds(token));
@@ -311,7 +311,7 @@ impl Client {
         }
     }
 
-    fn failed(&self, query: &Query, node: &NodeAddress) {
+    fn failed(&self, query: &Query, node: &HostPort) {
         if query.endpoint == Endpoint::Management {
             self.pool.failed(node);
             self.count_blocked();
@@ -326,7 +326,7 @@ impl Client {
     async fn attempt<R: Read>(
         &self,
         query: &Query,
-        node: &NodeAddress,
+        node: &HostPort,
         reader: &mut R,
     ) -> Result<R::Output, Failure> {
         let name = node.to_string();
@@ -339,7 +339,7 @@ impl Client {
                 url("https", node, &query.path)?
             }
             Endpoint::Diagnostics => {
-                let node = NodeAddress {
+                let node = HostPort {
                     host: node.host.clone(),
                     port: self.diagnostics_port,
                 };
@@ -415,7 +415,7 @@ enum Failure {
 #[derive(Default)]
 struct Doubt {
     /// The node that refused it, if one did.
-    by: Option<(Arc<Token>, NodeAddress)>,
+    by: Option<(Arc<Token>, HostPort)>,
     /// It was obtained because the one before was refused.
     renewed: bool,
 }
@@ -429,7 +429,7 @@ impl Doubt {
     }
 
     /// Notes that `node` refused `token`; gives whether another node had done so before.
-    fn refused(&mut self, token: &Arc<Token>, node: &NodeAddress) -> bool {
+    fn refused(&mut self, token: &Arc<Token>, node: &HostPort) -> bool {
         let before = self
             .by
             .as_ref()
@@ -446,7 +446,7 @@ impl From<EcsError> for Failure {
 }
 
 /// The URL of a path at a node.
-pub(super) fn url(scheme: &str, node: &NodeAddress, path: &str) -> Result<url::Url, EcsError> {
+pub(super) fn url(scheme: &str, node: &HostPort, path: &str) -> Result<url::Url, EcsError> {
     let slash = if path.starts_with('/') { "" } else { "/" };
     url::Url::parse(&format!("{scheme}://{node}{slash}{path}")).map_err(|error| EcsError::BadRequest {
         node: node.to_string(),

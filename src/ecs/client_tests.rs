@@ -24,7 +24,7 @@ fn client(sim: &Sim, max_attempts: u32) -> Client {
         .vdc(0)
         .nodes()
         .iter()
-        .map(|node| NodeAddress {
+        .map(|node| HostPort {
             host: node.address(),
             port: sim.mgmt_port(),
         })
@@ -192,7 +192,7 @@ async fn an_inventory_without_nodes_is_a_failure_and_the_last_one_stays() {
 #[test]
 fn urls_of_names_and_addresses() {
     let at = |host: &str| {
-        let node = NodeAddress {
+        let node = HostPort {
             host: host.into(),
             port: 4443,
         };
@@ -200,7 +200,7 @@ fn urls_of_names_and_addresses() {
     };
     assert_eq!(at("10.0.0.1").as_str(), "https://10.0.0.1:4443/a?b=c%20d");
     assert_eq!(at("fe80::1").as_str(), "https://[fe80::1]:4443/a?b=c%20d");
-    let none = NodeAddress {
+    let none = HostPort {
         host: "a b".into(),
         port: 1,
     };

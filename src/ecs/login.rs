@@ -10,7 +10,7 @@ use reqwest::header::LOCATION;
 use super::answer::{Budget, error_body, header, login_page, transport};
 use super::client::{Client, url};
 use super::error::{EcsError, ServiceError, said};
-use crate::config::{NodeAddress, Secret};
+use crate::config::{HostPort, Secret};
 
 /// The header with the token, in requests and in the answer to a login.
 pub(super) const TOKEN_HEADER: &str = "X-SDS-AUTH-TOKEN";
@@ -45,7 +45,7 @@ impl Client {
         }
     }
 
-    async fn login_at(&self, node: &NodeAddress) -> Result<Secret, EcsError> {
+    async fn login_at(&self, node: &HostPort) -> Result<Secret, EcsError> {
         let mut node = node.clone();
         let mut redirected = false;
         loop {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::config::NodeAddress;
+use crate::config::HostPort;
 
 /// How long a failure counts against a node that is not blocked.
 const MEMORY: Duration = Duration::from_secs(30);
@@ -24,14 +24,14 @@ pub(super) struct NodePool {
 
 #[derive(Debug)]
 struct Node {
-    address: NodeAddress,
+    address: HostPort,
     blocked_until: Option<Instant>,
     failed_at: Option<Instant>,
 }
 
 impl NodePool {
     /// A pool of the configured nodes; zero `block_duration` = nodes are never blocked.
-    pub(super) fn new(nodes: &[NodeAddress], block_duration: Duration) -> Self {
+    pub(super) fn new(nodes: &[HostPort], block_duration: Duration) -> Self {
         let nodes = nodes
             .iter()
             .map(|address| Node {
@@ -48,7 +48,7 @@ impl NodePool {
 
     /// The node for request slot `slot`, preferably none of `tried`. The same slot gets the same node while that
     /// is well, so that its connection is used again.
-    pub(super) fn choose(&self, slot: usize, tried: &[NodeAddress]) -> Option<NodeAddress> {
+    pub(super) fn choose(&self, slot: usize, tried: &[HostPort]) -> Option<HostPort> {
         let now = Instant::now();
         let nodes = self.lock();
         let rank = |node: &Node| {
@@ -62,7 +62,7 @@ impl NodePool {
     }
 
     /// The node answered.
-    pub(super) fn succeeded(&self, address: &NodeAddress) {
+    pub(super) fn succeeded(&self, address: &HostPort) {
         if let Some(node) = self.lock().iter_mut().find(|node| node.address == *address) {
             node.blocked_until = None;
             node.failed_at = None;
@@ -70,7 +70,7 @@ impl NodePool {
     }
 
     /// The node did not answer, or could not serve.
-    pub(super) fn failed(&self, address: &NodeAddress) {
+    pub(super) fn failed(&self, address: &HostPort) {
         let now = Instant::now();
         if let Some(node) = self.lock().iter_mut().find(|node| node.address == *address) {
             node.failed_at = Some(now);
@@ -90,7 +90,7 @@ impl NodePool {
     }
 
     /// All configured addresses, those that failed lately last.
-    pub(super) fn in_order(&self) -> Vec<NodeAddress> {
+    pub(super) fn in_order(&self) -> Vec<HostPort> {
         let mut order = Vec::new();
         while let Some(next) = self.choose(0, &order) {
             if order.contains(&next) {
@@ -102,7 +102,7 @@ impl NodePool {
     }
 
     /// Whether there is a node that is not in `tried`.
-    pub(super) fn has_other(&self, tried: &[NodeAddress]) -> bool {
+    pub(super) fn has_other(&self, tried: &[HostPort]) -> bool {
         self.lock().iter().any(|node| !tried.contains(&node.address))
     }
 
@@ -122,14 +122,14 @@ impl NodePool {
 mod tests {
     use super::*;
 
-    fn address(host: &str, port: u16) -> NodeAddress {
-        NodeAddress {
+    fn address(host: &str, port: u16) -> HostPort {
+        HostPort {
             host: host.to_owned(),
             port,
         }
     }
 
-    fn pool(block: u64) -> (NodePool, [NodeAddress; 3]) {
+    fn pool(block: u64) -> (NodePool, [HostPort; 3]) {
         // The same host on two ports, and an IPv6 address: blocking must tell them apart.
         let nodes = [
             address("10.0.0.1", 4443),

@@ -38,12 +38,6 @@ pub(super) async fn stats(Shared(endpoints): Shared<Endpoints>, query: Query) ->
 pub(super) async fn state(Shared(endpoints): Shared<Endpoints>, query: Query) -> Reply {
     let identity = &endpoints.identity;
     let host = &identity.host;
-    let outputs: Vec<_> = endpoints
-        .status
-        .outputs()
-        .into_iter()
-        .map(|(name, _)| name)
-        .collect();
     let body = json!({
         "service": {"id": identity.id.to_string(), "name": "ecsbeat", "version": identity.version()},
         "beat": {"name": &*identity.name},
@@ -63,7 +57,7 @@ pub(super) async fn state(Shared(endpoints): Shared<Endpoints>, query: Query) ->
         "management": {"enabled": false},
         "module": {"count": 0, "names": []},
         "output": {
-            "name": outputs.join(","),
+            "name": endpoints.source.outputs.join(","),
             "batch_size": endpoints.batch_size,
             "clients": endpoints.clients,
         },

@@ -48,6 +48,7 @@ pub(super) fn endpoints() -> Endpoints {
             identity: Arc::clone(&identity),
             metrics: Metrics::new(),
             status: Arc::clone(&status),
+            outputs: vec!["elasticsearch"],
             started: Instant::now(),
             runtime: None,
         },

@@ -8,9 +8,11 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 
 use prometheus_client::metrics::counter::Counter;
+use rustix::fs::OFlags;
 
-use super::file::partly;
-use super::writer::{Interrupted, Leave, Records, Target, Writer, stopped};
+use super::codec::Encoder;
+use super::steps::Steps;
+use super::writer::{Encoded, Interrupted, Leave, Records, Target, Writer, stopped};
 use super::{BuildError, Outcome, Sink, SinkError};
 use crate::config::ConsoleOutput;
 use crate::election::Permit;
@@ -23,7 +25,7 @@ const CHUNK: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Console {
     writer: Writer,
-    pretty: bool,
+    encoder: Encoder,
     written: Counter,
 }
 
@@ -53,6 +55,7 @@ impl Console {
         config: &ConsoleOutput,
         written: Counter,
     ) -> Result<Self, BuildError> {
+        let encoder = Encoder::lines("output.console", &config.codec)?;
         let stream = Stream {
             out,
             rest: Vec::new(),
@@ -63,10 +66,27 @@ impl Console {
         })?;
         Ok(Self {
             writer,
-            pretty: config.pretty,
+            encoder,
             written,
         })
     }
+}
+
+/// Whether standard output is there and can be written to.
+pub(super) fn test(steps: &mut Steps) {
+    steps.enter("console");
+    let writable = rustix::fs::fcntl_getfl(io::stdout())
+        .map_err(io::Error::from)
+        .and_then(|flags| {
+            if flags & OFlags::RWMODE == OFlags::RDONLY {
+                Err(io::Error::other("it is open for reading only"))
+            } else {
+                Ok(())
+            }
+        });
+    // Both outcomes are told.
+    let _ = steps.result("standard output", writable);
+    steps.leave();
 }
 
 impl Sink for Console {
@@ -75,19 +95,20 @@ impl Sink for Console {
     }
 
     async fn publish(&mut self, permit: &Permit, batch: &[Event]) -> Result<Vec<Outcome>, SinkError> {
-        let records = Records::of(batch, self.pretty);
+        let mut encoded = Encoded::of(batch, &self.encoder);
+        let records = encoded.take_records();
         let bytes = records.bytes.len() as u64;
-        match self.writer.append(records, permit, permit.budget()).await {
+        let mut written = self.writer.append(records, permit, permit.budget()).await;
+        match &mut written {
             Ok(()) => {
                 self.written.inc_by(bytes);
-                Ok(vec![Outcome::Acked; batch.len()])
             }
-            Err(mut interrupted) => {
-                let error = format!("cannot write to standard output: {}", interrupted.error);
-                interrupted.error = io::Error::new(interrupted.error.kind(), error);
-                partly(batch.len(), &interrupted)
+            Err(Interrupted { error, .. }) => {
+                let text = format!("cannot write to standard output: {error}");
+                *error = io::Error::new(error.kind(), text);
             }
         }
+        encoded.outcomes(written)
     }
 
     async fn close(&mut self) -> Result<(), SinkError> {
@@ -147,11 +168,15 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::config::Codec;
     use crate::output::RetryReason;
     use crate::output::samples::{event, permit};
 
     const CONFIG: ConsoleOutput = ConsoleOutput {
-        pretty: false,
+        codec: Codec::Json {
+            pretty: false,
+            escape_html: false,
+        },
         bulk_max_size: 0,
     };
 
@@ -177,7 +202,10 @@ mod tests {
     async fn pretty_is_indented() {
         let (mut reader, pipe) = io::pipe().unwrap();
         let config = ConsoleOutput {
-            pretty: true,
+            codec: Codec::Json {
+                pretty: true,
+                escape_html: false,
+            },
             ..CONFIG
         };
         let mut console = Console::on(pipe, &config, Counter::default()).unwrap();

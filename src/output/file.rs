@@ -8,10 +8,14 @@ use std::path::PathBuf;
 
 use prometheus_client::metrics::counter::Counter;
 
+use super::codec::Encoder;
+use super::directory::{self, Found, Size};
+use super::durable::at;
 use super::format::Format;
 use super::rotation::{RotatingFile, Rotation};
-use super::writer::{Interrupted, Leave, Records, Target, Writer};
-use super::{BuildError, Outcome, RetryReason, Sink, SinkError};
+use super::steps::Steps;
+use super::writer::{Encoded, Interrupted, Leave, Records, Target, Writer};
+use super::{BuildError, Outcome, Sink, SinkError};
 use crate::clock::Clock;
 use crate::config::FileOutput;
 use crate::election::Permit;
@@ -21,36 +25,22 @@ use crate::event::Event;
 #[derive(Debug)]
 pub struct FileSink {
     writer: Writer,
-    pretty: bool,
+    encoder: Encoder,
     written: Counter,
 }
 
 impl FileSink {
     /// Touches nothing yet; `written` counts bytes.
     pub fn new(config: &FileOutput, clock: Clock, written: Counter) -> Result<Self, BuildError> {
-        let key = "output.file.path";
-        let path = Format::parse(&config.path)
-            .map_err(|error| BuildError::Format {
-                key: key.to_owned(),
-                error,
-            })?
-            .at(clock.now())
-            .ok_or_else(|| BuildError::Setting {
-                key: key.to_owned(),
-                problem:
-                    "holds a field; only a date such as %{+yyyy.MM.dd} can be used, as it is taken once at \
-                          start"
-                        .to_owned(),
-            })?;
+        let encoder = Encoder::lines("output.file", &config.codec)?;
         let rotation = Rotation {
-            directory: PathBuf::from(path),
+            directory: directory_of(config, &clock)?,
             name: config.filename.clone(),
             max_bytes: config.rotate_every_kb.saturating_mul(1024),
             keep: config.number_of_files,
             permissions: config.permissions,
             rotate_on_startup: config.rotate_on_startup,
-            // Within an indented document a closing brace is never at the beginning of a line.
-            record_end: if config.pretty { b"\n}\n" } else { b"\n" },
+            record_end: encoder.record_end(),
             sync: true,
         };
         let writer = Writer::start("output-file", RotatingFile::new(rotation, clock)).map_err(|error| {
@@ -61,9 +51,79 @@ impl FileSink {
         })?;
         Ok(Self {
             writer,
-            pretty: config.pretty,
+            encoder,
             written,
         })
+    }
+}
+
+/// The directory of the files, today.
+fn directory_of(config: &FileOutput, clock: &Clock) -> Result<PathBuf, BuildError> {
+    let key = "output.file.path";
+    let path = Format::parse(&config.path)
+        .map_err(|error| BuildError::Format {
+            key: key.to_owned(),
+            error,
+        })?
+        .at(clock.now())
+        .ok_or_else(|| BuildError::Setting {
+            key: key.to_owned(),
+            problem:
+                "holds a field; only a date such as %{+yyyy.MM.dd} can be used, as it is taken once at start"
+                    .to_owned(),
+        })?;
+    Ok(PathBuf::from(path))
+}
+
+/// Whether files can be written there.
+pub(super) async fn test(config: &FileOutput, permit: &Permit, steps: &mut Steps) -> Result<(), BuildError> {
+    let path = directory_of(config, &Clock::system())?;
+    steps.enter(&format!("file: {}", path.display()));
+    steps.ok("parse path");
+    let look = tokio::task::spawn_blocking(move || directory::look(&path));
+    let found = match tokio::time::timeout(permit.budget(), look).await {
+        Ok(Ok(found)) => found,
+        Ok(Err(died)) => Err(io::Error::other(died)),
+        Err(_) => Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!(
+                "no answer within {:?}: does the file system hang?",
+                permit.budget()
+            ),
+        )),
+    };
+    match found {
+        Ok(found) => tell(&found, config, steps),
+        Err(error) => steps.failed("directory", &error),
+    }
+    steps.leave();
+    Ok(())
+}
+
+fn tell(found: &Found, config: &FileOutput, steps: &mut Steps) {
+    if found.exists {
+        steps.ok("directory");
+    } else {
+        let nearest = found.nearest.display();
+        steps.warn(
+            "directory",
+            &format!("not there yet: ecsbeat makes it at its start, in {nearest}"),
+        );
+    }
+    match &found.written {
+        Ok(()) => steps.ok("write"),
+        Err(error) => steps.failed("write", &at(&found.nearest, "write in", error)),
+    }
+    match &found.free {
+        Ok(free) if *free < config.rotate_every_kb.saturating_mul(1024) => {
+            let one = Size(config.rotate_every_kb.saturating_mul(1024));
+            steps.warn(
+                "free space",
+                &format!("{}: one file takes up to {one}", Size(*free)),
+            );
+        }
+        Ok(free) => steps.fact("free space", &Size(*free)),
+        Err(error) => steps.warn("free space", &error.to_string()),
     }
 }
 
@@ -86,15 +146,14 @@ impl Sink for FileSink {
     }
 
     async fn publish(&mut self, permit: &Permit, batch: &[Event]) -> Result<Vec<Outcome>, SinkError> {
-        let records = Records::of(batch, self.pretty);
+        let mut encoded = Encoded::of(batch, &self.encoder);
+        let records = encoded.take_records();
         let bytes = records.bytes.len() as u64;
-        match self.writer.append(records, permit, permit.budget()).await {
-            Ok(()) => {
-                self.written.inc_by(bytes);
-                Ok(vec![Outcome::Acked; batch.len()])
-            }
-            Err(interrupted) => partly(batch.len(), &interrupted),
+        let written = self.writer.append(records, permit, permit.budget()).await;
+        if written.is_ok() {
+            self.written.inc_by(bytes);
         }
+        encoded.outcomes(written)
     }
 
     async fn close(&mut self) -> Result<(), SinkError> {
@@ -103,28 +162,14 @@ impl Sink for FileSink {
     }
 }
 
-/// What became of a batch of `count` whose writing broke off. As long as some of it was written the rest is
-/// tried again at once; that try meets the error too and tells it.
-pub(super) fn partly(count: usize, interrupted: &Interrupted) -> Result<Vec<Outcome>, SinkError> {
-    if interrupted.written == 0 {
-        return Err(SinkError::Io(interrupted.error.to_string()));
-    }
-    let outcome = |position| {
-        if position < interrupted.written {
-            Outcome::Acked
-        } else {
-            Outcome::Retry(RetryReason::Failed)
-        }
-    };
-    Ok((0..count).map(outcome).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
     use std::time::Duration;
 
     use super::*;
+    use crate::config::Codec;
+    use crate::output::DropReason;
     use crate::output::samples::{event, permit};
 
     fn config(path: &Path) -> FileOutput {
@@ -135,7 +180,7 @@ mod tests {
             number_of_files: 7,
             permissions: 0o600,
             rotate_on_startup: true,
-            pretty: false,
+            codec: Codec::default(),
         }
     }
 
@@ -168,7 +213,10 @@ mod tests {
     async fn pretty_documents_are_told_apart_after_a_crash() {
         let directory = tempfile::tempdir().unwrap();
         let config = FileOutput {
-            pretty: true,
+            codec: Codec::Json {
+                pretty: true,
+                escape_html: false,
+            },
             rotate_on_startup: false,
             ..config(directory.path())
         };
@@ -180,6 +228,34 @@ mod tests {
             std::fs::read_to_string(path).unwrap(),
             "{\n  \"a\": {\n    \"b\": 1\n  }\n}\n{\n  \"d\": 1\n}\n"
         );
+    }
+
+    #[tokio::test]
+    async fn an_event_that_makes_no_line_does_not_stop_the_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = FileOutput {
+            codec: Codec::Format("%{+yyyy} %{[a]}".to_owned()),
+            ..config(directory.path())
+        };
+        let mut sink = sink(&config);
+        let batch = [r#"{"a":"x\ny"}"#, r#"{"b":1}"#, r#"{"a":2}"#].map(event);
+        let outcomes = sink.publish(&permit(LONG), &batch).await.unwrap();
+        assert_eq!((&outcomes[0], &outcomes[2]), (&Outcome::Acked, &Outcome::Acked));
+        assert!(
+            matches!(
+                &outcomes[1],
+                Outcome::Rejected {
+                    reason: DropReason::Encoding,
+                    ..
+                }
+            ),
+            "{outcomes:?}"
+        );
+        let outcomes = sink.publish(&permit(LONG), &batch[1..2]).await.unwrap();
+        assert!(matches!(outcomes[..], [Outcome::Rejected { .. }]), "{outcomes:?}");
+        let text = std::fs::read_to_string(directory.path().join("ecsbeat-20260302.ndjson")).unwrap();
+        assert_eq!(text, "2026 x\\ny\n2026 2\n");
+        assert_eq!(sink.written.get(), text.len() as u64);
     }
 
     #[tokio::test]

@@ -5,30 +5,43 @@
 //! never retries a batch by itself and never acknowledges: it reports one [`Outcome`] per event, in order, and
 //! the publisher (`pipeline::publish`) decides.
 
-pub mod condition;
+mod codec;
 mod console;
+mod dial;
+mod directory;
 mod document;
 mod durable;
 pub mod elasticsearch;
 mod file;
-pub mod format;
+mod hosts;
+pub mod kafka;
+pub mod logstash;
+mod metadata;
+pub mod redis;
 pub mod rotation;
 #[cfg(test)]
 mod samples;
 pub mod selector;
+pub mod steps;
 mod writer;
 
 use std::time::Duration;
 
+pub use self::redis::Redis;
 pub use console::Console;
 pub use elasticsearch::Elasticsearch;
 pub use file::FileSink;
-use format::FormatError;
+pub use kafka::Kafka;
+pub use logstash::Logstash;
+use steps::Steps;
 
 use crate::clock::Clock;
 use crate::config::{BackoffConfig, OutputConfig, Template};
 use crate::election::Permit;
 use crate::event::Event;
+// Format strings are everywhere in the outputs.
+pub use crate::format;
+use crate::format::FormatError;
 use crate::telemetry::metrics::{Metrics, OutputLabels};
 use crate::tls::TlsError;
 
@@ -72,8 +85,8 @@ pub enum DropReason {
     NoDestination,
     /// `max_retries` is used up.
     MaxRetries,
-    /// A processor removed it.
-    Processor,
+    /// It cannot be written as `codec` says.
+    Encoding,
 }
 
 impl DropReason {
@@ -84,7 +97,7 @@ impl DropReason {
             Self::TooLarge => "too_large",
             Self::NoDestination => "no_destination",
             Self::MaxRetries => "max_retries",
-            Self::Processor => "processor",
+            Self::Encoding => "encoding",
         }
     }
 }
@@ -110,12 +123,30 @@ pub enum SinkError {
     /// [`Outcome::Rejected`] instead.
     #[error("{0}")]
     TooLarge(String),
+    /// It was sent to, and its answer did not come or broke off. Whether the batch arrived is unknown.
+    #[error("{0}")]
+    Unanswered(String),
     /// It answered something that is not its protocol.
     #[error("{0}")]
     Protocol(String),
     /// The disk or pipe written to failed.
     #[error("{0}")]
     Io(String),
+    /// It failed after a part of the batch had come to its end: what is settled is not sent again.
+    #[error("{cause}")]
+    BrokenOff {
+        /// One for each event of the batch, in its order, as in a success.
+        outcomes: Vec<Outcome>,
+        /// Why it went no further; never this variant itself.
+        cause: Box<SinkError>,
+    },
+}
+
+impl SinkError {
+    /// Whether it is the answer that failed, and not the way there.
+    pub fn is_of_answer(&self) -> bool {
+        matches!(self, Self::Unanswered(_) | Self::Protocol(_))
+    }
 }
 
 /// An output whose settings cannot be used. The text begins with the setting's full path.
@@ -154,7 +185,8 @@ pub trait Sink: Send {
     fn connect(&mut self, permit: &Permit) -> impl Future<Output = Result<(), SinkError>> + Send;
 
     /// Sends a batch once and gives one outcome per event, in the batch's order. Takes no longer than the
-    /// permit's budget. May be dropped midway: the batch then counts as not sent.
+    /// permit's budget, but for waiting for a server that says it is still at work. May be dropped midway: the batch
+    /// then counts as not sent.
     fn publish(
         &mut self,
         permit: &Permit,
@@ -181,6 +213,9 @@ enum Kind {
     Console(Console),
     File(FileSink),
     Elasticsearch(Box<Elasticsearch>),
+    Logstash(Logstash),
+    Kafka(Box<Kafka>),
+    Redis(Box<Redis>),
 }
 
 /// Pauses of the outputs that have no setting for it.
@@ -194,8 +229,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The connections of one configured output: one for each worker and host. Nothing is reached yet.
 ///
-/// Of `metrics` only `output_write_bytes` is counted by the outputs; all the rest is the publisher's, who knows
-/// the outcomes.
+/// Of `metrics` only `output_write_bytes` and `output_read_bytes` are counted by the outputs; all the rest is the
+/// publisher's, who knows the outcomes.
 pub fn build(
     config: &OutputConfig,
     template: &Template,
@@ -205,6 +240,12 @@ pub fn build(
     let written = |output| {
         metrics
             .output_write_bytes
+            .get_or_create(&OutputLabels { output })
+            .clone()
+    };
+    let read = |output| {
+        metrics
+            .output_read_bytes
             .get_or_create(&OutputLabels { output })
             .clone()
     };
@@ -225,7 +266,8 @@ pub fn build(
             Ok(vec![local(Kind::File(file), 0)])
         }
         OutputConfig::Elasticsearch(config) => {
-            let sinks = Elasticsearch::new(config, template, &written("elasticsearch"))?;
+            let (written, read) = (written("elasticsearch"), read("elasticsearch"));
+            let sinks = Elasticsearch::new(config, template, &written, &read)?;
             let output = |sink| Output {
                 kind: Kind::Elasticsearch(Box::new(sink)),
                 bulk_max_size: config.bulk_max_size,
@@ -235,17 +277,70 @@ pub fn build(
             };
             Ok(sinks.into_iter().map(output).collect())
         }
+        OutputConfig::Logstash(config) => {
+            let network = &config.network;
+            let output = |sink| Output {
+                kind: Kind::Logstash(sink),
+                bulk_max_size: network.bulk_max_size,
+                max_retries: network.max_retries,
+                backoff: network.backoff,
+                request_timeout: network.timeout,
+            };
+            let sinks = Logstash::new(config, &written("logstash"))?;
+            Ok(sinks.into_iter().map(output).collect())
+        }
+        OutputConfig::Kafka(config) => Ok(vec![Output {
+            kind: Kind::Kafka(Box::new(Kafka::new(config, written("kafka"))?)),
+            bulk_max_size: config.bulk_max_size,
+            max_retries: config.max_retries,
+            backoff: config.backoff,
+            request_timeout: config.timeout,
+        }]),
+        OutputConfig::Redis(config) => {
+            let network = &config.network;
+            let output = |sink| Output {
+                kind: Kind::Redis(Box::new(sink)),
+                bulk_max_size: network.bulk_max_size,
+                max_retries: network.max_retries,
+                backoff: network.backoff,
+                request_timeout: network.timeout,
+            };
+            let sinks = Redis::new(config, &written("redis"), &read("redis"))?;
+            Ok(sinks.into_iter().map(output).collect())
+        }
     }
 }
 
+/// Tells in `steps` whether the output can be reached and used, as far as can be told without sending or changing
+/// anything. Each of its hosts is tried once and takes no longer than the permit's budget.
+pub async fn test(config: &OutputConfig, permit: &Permit, steps: &mut Steps) -> Result<(), BuildError> {
+    match config {
+        OutputConfig::Console(_) => console::test(steps),
+        OutputConfig::File(config) => file::test(config, permit, steps).await?,
+        OutputConfig::Elasticsearch(config) => elasticsearch::test(config, permit, steps).await?,
+        OutputConfig::Logstash(config) => logstash::test(config, steps).await?,
+        OutputConfig::Kafka(config) => kafka::test(config, steps).await?,
+        OutputConfig::Redis(config) => self::redis::test(config, permit, steps).await?,
+    }
+    Ok(())
+}
+
 impl Output {
-    /// `console`, `file` or `elasticsearch`: the label in metrics.
+    /// What is written behind `output.`: the label in metrics.
     pub fn name(&self) -> &'static str {
         match self.kind {
             Kind::Console(_) => "console",
             Kind::File(_) => "file",
             Kind::Elasticsearch(_) => "elasticsearch",
+            Kind::Logstash(_) => "logstash",
+            Kind::Kafka(_) => "kafka",
+            Kind::Redis(_) => "redis",
         }
+    }
+
+    /// Whether it uses the connection of the output before it: what happens to it is told once.
+    pub fn shares_connection(&self) -> bool {
+        matches!(&self.kind, Kind::Logstash(sink) if sink.shares_connection())
     }
 
     /// Most events in one batch; 0 = no limit.
@@ -275,6 +370,9 @@ impl Sink for Output {
             Kind::Console(sink) => sink.connect(permit).await,
             Kind::File(sink) => sink.connect(permit).await,
             Kind::Elasticsearch(sink) => sink.connect(permit).await,
+            Kind::Logstash(sink) => sink.connect(permit).await,
+            Kind::Kafka(sink) => sink.connect(permit).await,
+            Kind::Redis(sink) => sink.connect(permit).await,
         }
     }
 
@@ -283,6 +381,9 @@ impl Sink for Output {
             Kind::Console(sink) => sink.publish(permit, batch).await,
             Kind::File(sink) => sink.publish(permit, batch).await,
             Kind::Elasticsearch(sink) => sink.publish(permit, batch).await,
+            Kind::Logstash(sink) => sink.publish(permit, batch).await,
+            Kind::Kafka(sink) => sink.publish(permit, batch).await,
+            Kind::Redis(sink) => sink.publish(permit, batch).await,
         }
     }
 
@@ -291,6 +392,9 @@ impl Sink for Output {
             Kind::Console(sink) => sink.close().await,
             Kind::File(sink) => sink.close().await,
             Kind::Elasticsearch(sink) => sink.close().await,
+            Kind::Logstash(sink) => sink.close().await,
+            Kind::Kafka(sink) => sink.close().await,
+            Kind::Redis(sink) => sink.close().await,
         }
     }
 }
@@ -300,7 +404,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::config::{ConsoleOutput, FileOutput};
+    use crate::config::{Codec, ConsoleOutput, FileOutput};
     use crate::output::samples::{event, permit};
 
     #[tokio::test]
@@ -313,7 +417,7 @@ mod tests {
             number_of_files: 7,
             permissions: 0o600,
             rotate_on_startup: true,
-            pretty: false,
+            codec: Codec::default(),
         });
         let template = Template {
             enabled: false,
@@ -344,7 +448,7 @@ mod tests {
             "{series}"
         );
         let console = OutputConfig::Console(ConsoleOutput {
-            pretty: false,
+            codec: Codec::default(),
             bulk_max_size: 2048,
         });
         let outputs = build(&console, &template, &metrics, &clock).unwrap();

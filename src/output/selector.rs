@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use super::BuildError;
-use super::condition::holds;
 use super::format::Format;
+use crate::condition::holds;
 use crate::config::{Condition, SelectorRule};
 use crate::event::Event;
 

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::document::{indent, single_line};
+use super::codec::Encoder;
+use super::{Outcome, RetryReason, SinkError};
 use crate::election::Permit;
 use crate::event::Event;
 
@@ -49,11 +50,17 @@ pub(super) struct Leave {
 }
 
 impl Leave {
-    fn new(permit: Option<Permit>) -> Self {
+    /// Leave until the permit, where there is one, ends.
+    pub(super) fn new(permit: Option<Permit>) -> Self {
         Self {
             stop: Arc::default(),
             permit,
         }
+    }
+
+    /// Ends the leave when this is dropped.
+    pub(super) fn ends_with(&self) -> StopWhenDropped {
+        StopWhenDropped(Arc::clone(&self.stop))
     }
 
     /// Asked before each document: the process may have been paused since the last one.
@@ -96,20 +103,6 @@ enum Work {
 }
 
 impl Records {
-    /// The documents of `batch`, each on a line of its own or, when `pretty`, indented.
-    pub(super) fn of(batch: &[Event], pretty: bool) -> Self {
-        let mut records = Self::default();
-        for event in batch {
-            if pretty {
-                indent(&mut records.bytes, &event.body);
-            } else {
-                records.bytes.extend_from_slice(&single_line(&event.body));
-            }
-            records.end();
-        }
-        records
-    }
-
     /// Ends a document whose bytes were appended.
     pub(super) fn end(&mut self) {
         self.bytes.push(b'\n');
@@ -131,6 +124,56 @@ impl Records {
 
     pub(super) fn len(&self) -> usize {
         self.ends.len()
+    }
+}
+
+/// A batch ready to be written.
+#[derive(Debug)]
+pub(super) struct Encoded {
+    pub(super) records: Records,
+    /// What became already of events that cannot be written, by their place in the batch.
+    rejected: Vec<Option<Outcome>>,
+}
+
+impl Encoded {
+    /// Each event of `batch` as a document that ends with a line break.
+    pub(super) fn of(batch: &[Event], encoder: &Encoder) -> Self {
+        let mut records = Records::default();
+        let rejected = batch
+            .iter()
+            .map(|event| {
+                encoder
+                    .encode(event, &mut records.bytes)
+                    .map(|()| records.end())
+                    .err()
+            })
+            .collect();
+        Self { records, rejected }
+    }
+
+    /// Takes the records, and leaves what is needed to tell the outcomes.
+    pub(super) fn take_records(&mut self) -> Records {
+        std::mem::take(&mut self.records)
+    }
+
+    /// What became of the batch when its records were written like that. As long as something came of it the rest is
+    /// tried again at once; that try meets the error too and tells it.
+    pub(super) fn outcomes(self, written: Result<(), Interrupted>) -> Result<Vec<Outcome>, SinkError> {
+        let mut left = match written {
+            Ok(()) => usize::MAX,
+            Err(Interrupted { written: 0, error }) => return Err(SinkError::Io(error.to_string())),
+            Err(Interrupted { written, .. }) => written,
+        };
+        let outcome = |rejected: Option<Outcome>| {
+            rejected.unwrap_or_else(|| {
+                if left == 0 {
+                    return Outcome::Retry(RetryReason::Failed);
+                }
+                left -= 1;
+                Outcome::Acked
+            })
+        };
+        Ok(self.rejected.into_iter().map(outcome).collect())
     }
 }
 
@@ -181,7 +224,7 @@ impl Writer {
         };
         let leave = Leave::new(permit);
         let (answer, result) = oneshot::channel();
-        let _stop_when_dropped = StopWhenDropped(Arc::clone(&leave.stop));
+        let _stop_when_dropped = leave.ends_with();
         self.jobs.send(Job { work, leave, answer }).map_err(|_| lost())?;
         match tokio::time::timeout(budget, result).await {
             Ok(result) => result.unwrap_or_else(|_| Err(lost())),
@@ -204,7 +247,8 @@ pub(super) fn stopped(written: usize) -> Interrupted {
     }
 }
 
-struct StopWhenDropped(Arc<AtomicBool>);
+/// The end of a [`Leave`].
+pub(super) struct StopWhenDropped(Arc<AtomicBool>);
 
 impl Drop for StopWhenDropped {
     fn drop(&mut self) {
@@ -217,7 +261,17 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
+    use crate::config::Codec;
+    use crate::output::DropReason;
     use crate::output::samples::{event, permit};
+
+    fn encoded(batch: &[Event], codec: &Codec) -> Encoded {
+        Encoded::of(batch, &Encoder::lines("output.test", codec).unwrap())
+    }
+
+    fn records(batch: &[Event]) -> Records {
+        encoded(batch, &Codec::default()).records
+    }
 
     /// Takes what is appended when `gate` lets it.
     struct Gated {
@@ -250,7 +304,7 @@ mod tests {
         let short = Duration::from_millis(20);
         for _ in 0..2 {
             let error = writer
-                .append(Records::of(&batch, false), &permit(short), short)
+                .append(records(&batch), &permit(short), short)
                 .await
                 .unwrap_err();
             assert_eq!((error.written, error.error.kind()), (0, io::ErrorKind::TimedOut));
@@ -259,7 +313,7 @@ mod tests {
         open_gate.send(()).unwrap();
         let long = Duration::from_secs(10);
         writer
-            .append(Records::of(&batch[..1], false), &permit(long), long)
+            .append(records(&batch[..1]), &permit(long), long)
             .await
             .unwrap();
         assert_eq!(
@@ -271,10 +325,37 @@ mod tests {
 
     #[test]
     fn records_know_where_each_document_is() {
-        let records = Records::of(&[event("{\"a\":1}"), event("{}")], false);
+        let records = records(&[event("{\"a\":1}"), event("{}")]);
         assert_eq!(records.bytes, b"{\"a\":1}\n{}\n");
         assert_eq!(records.slice(0, 1), b"{\"a\":1}\n");
         assert_eq!(records.slice(1, 2), b"{}\n");
         assert_eq!(records.slice(1, 1), b"");
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_told_beside_what_was() {
+        let batch = [r#"{"a":1}"#, "{}", r#"{"a":2}"#, "{}", r#"{"a":3}"#].map(event);
+        let codec = Codec::Format("%{[a]}".to_owned());
+        let broken = |written| {
+            let error = io::Error::other("full");
+            encoded(&batch, &codec).outcomes(Err(Interrupted { written, error }))
+        };
+        assert_eq!(encoded(&batch, &codec).records.bytes, b"1\n2\n3\n");
+        let shape = |outcomes: Vec<Outcome>| -> String {
+            let letter = |outcome: &Outcome| match outcome {
+                Outcome::Acked => 'a',
+                Outcome::Retry(RetryReason::Failed) => 'r',
+                Outcome::Rejected {
+                    reason: DropReason::Encoding,
+                    ..
+                } => 'x',
+                other => panic!("{other:?}"),
+            };
+            outcomes.iter().map(letter).collect()
+        };
+        assert_eq!(shape(encoded(&batch, &codec).outcomes(Ok(())).unwrap()), "axaxa");
+        assert_eq!(shape(broken(2).unwrap()), "axaxr");
+        assert_eq!(shape(broken(1).unwrap()), "axrxr");
+        assert!(matches!(broken(0), Err(SinkError::Io(text)) if text == "full"));
     }
 }

@@ -28,8 +28,9 @@ struct Connections {
     failing: BTreeMap<usize, (String, Timestamp)>,
 }
 
-/// One connection's part in it.
-#[derive(Debug)]
+/// One connection's part in it. Publishers that share a connection have clones of it, so that what happens to it is
+/// told once.
+#[derive(Debug, Clone)]
 pub struct Connection {
     health: Health,
     number: usize,
@@ -154,5 +155,17 @@ mod tests {
             (now.up, now.failing_since, &now.last_error),
             (Some(true), None, &None)
         );
+    }
+
+    #[test]
+    fn of_a_connection_that_is_shared_everything_is_told_once() {
+        let health = Health::new(Arc::default());
+        let one = health.connection();
+        let other = one.clone();
+        assert_eq!(one.failed("reset", at(1)), News::New);
+        assert_eq!(other.failed("reset", at(1)), News::Known);
+        assert!(!other.output_works(), "there is one connection, and it fails");
+        assert_eq!(other.worked(None), Some(at(1)));
+        assert_eq!(one.worked(None), None);
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::batch::{self, Limits};
@@ -21,6 +22,7 @@ use crate::election::{NoTenure, Tenure};
 use crate::event::Event;
 use crate::output::{DropReason, Outcome, RetryReason, Sink, SinkError};
 use crate::retry::Backoff;
+use crate::telemetry::latency::Latency;
 use crate::telemetry::metrics::{DropLabels, Metrics, OutputLabels};
 
 /// How one output is to be served.
@@ -66,6 +68,8 @@ struct Counters {
     dead_letter: Counter,
     split: Counter,
     errors: Counter,
+    read_errors: Counter,
+    latency: Latency,
     up: Gauge,
 }
 
@@ -84,9 +88,17 @@ impl Counters {
             dead_letter: metrics.output_dead_letter.get_or_create(&labels).clone(),
             split: metrics.output_split.get_or_create(&labels).clone(),
             errors: metrics.output_write_errors.get_or_create(&labels).clone(),
+            read_errors: metrics.output_read_errors.get_or_create(&labels).clone(),
+            latency: metrics.output_write_latency.get_or_create(&labels).clone(),
             up: metrics.output_up.get_or_create(&labels).clone(),
             metrics: metrics.clone(),
         }
+    }
+
+    /// An output answered for a batch after so long.
+    fn took(&self, time: Duration) {
+        self.latency.observe(time);
+        self.metrics.all_write_latency.observe(time);
     }
 
     fn dropped(&self, reason: DropReason) {
@@ -179,8 +191,12 @@ impl<S: Sink> Publisher<S> {
             self.counters.batches.inc();
             self.counters.events.inc_by(count as u64);
             let in_flight = InFlight::new(&self.counters.active, count);
+            let begin = Instant::now();
             let result = self.sink.publish(&permit, &parcel.events).await;
             drop(in_flight);
+            if result.is_ok() {
+                self.counters.took(begin.elapsed());
+            }
             match result {
                 Ok(outcomes) if outcomes.len() == count => {
                     self.succeeded(true);
@@ -201,6 +217,7 @@ impl<S: Sink> Publisher<S> {
                         outcomes.len()
                     ));
                     self.failed(&error);
+                    self.counters.failed.inc_by(count as u64);
                     parcels.extend(self.again(parcel));
                     self.pause().await;
                 }
@@ -212,6 +229,7 @@ impl<S: Sink> Publisher<S> {
                         "batch too large, halved"
                     );
                     self.counters.split.inc();
+                    self.counters.failed.inc_by(count as u64);
                     let mut events = parcel.events;
                     let second = events.split_off(count / 2);
                     // The first half goes first.
@@ -229,6 +247,15 @@ impl<S: Sink> Publisher<S> {
                     for event in parcel.events {
                         self.give_up(event, DropReason::TooLarge, &message);
                     }
+                }
+                Err(SinkError::BrokenOff { outcomes, cause }) if outcomes.len() == count => {
+                    self.failed(&cause);
+                    self.connected = false;
+                    let (left, _) = self.settle(parcel, outcomes);
+                    parcels.extend(left);
+                    // It gets on, so the pauses begin anew; but whoever breaks off is not asked again at once.
+                    self.publishing.reset();
+                    self.pause().await;
                 }
                 Err(error) => {
                     self.failed(&error);
@@ -358,7 +385,11 @@ impl<S: Sink> Publisher<S> {
 
     /// Logs when an output begins to fail and when its error changes, not at every try.
     fn failed(&self, error: &SinkError) {
-        self.counters.errors.inc();
+        if error.is_of_answer() {
+            self.counters.read_errors.inc();
+        } else {
+            self.counters.errors.inc();
+        }
         let text = error.to_string();
         let news = self.health.failed(&text, self.clock.now());
         self.counters.up.set(i64::from(self.health.output_works()));

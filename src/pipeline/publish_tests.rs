@@ -1,6 +1,7 @@
 //! Tests of [`super`]: every outcome, with an output that does as it is told.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
@@ -19,11 +20,13 @@ use crate::status::OutputStatus;
 struct Scripted {
     script: VecDeque<Result<Vec<Outcome>, SinkError>>,
     refuse_connections: u32,
+    connects: Arc<AtomicUsize>,
     sent: Arc<std::sync::Mutex<Vec<usize>>>,
 }
 
 impl Sink for Scripted {
     async fn connect(&mut self, _: &Permit) -> Result<(), SinkError> {
+        self.connects.fetch_add(1, Ordering::Relaxed);
         if self.refuse_connections > 0 {
             self.refuse_connections -= 1;
             return Err(SinkError::Transport("refused".into()));
@@ -46,6 +49,7 @@ impl Sink for Scripted {
 struct Ran {
     outcomes: Outcomes,
     sent: Vec<usize>,
+    connects: usize,
     metrics: String,
     status: Arc<OutputStatus>,
 }
@@ -72,9 +76,11 @@ async fn run(
     }
     drop(sender);
     let sent = Arc::default();
+    let connects = Arc::default();
     let sink = Scripted {
         script: script.into(),
         refuse_connections,
+        connects: Arc::clone(&connects),
         sent: Arc::clone(&sent),
     };
     let policy = Policy {
@@ -110,6 +116,7 @@ async fn run(
     Ran {
         outcomes: poll.wait().await,
         sent,
+        connects: connects.load(Ordering::Relaxed),
         metrics: metrics.prometheus().unwrap(),
         status: status.load_full(),
     }
@@ -239,6 +246,54 @@ async fn a_set_max_retries_drops_and_counts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_a_batch_that_breaks_off_only_the_rest_is_sent_again_over_a_new_connection() {
+    use Outcome::{Acked, Rejected, Retry};
+    let broken_off = |outcomes| {
+        Err(SinkError::BrokenOff {
+            outcomes,
+            cause: Box::new(SinkError::Transport("reset".into())),
+        })
+    };
+    let refused = Rejected {
+        reason: DropReason::Refused,
+        message: "not an object".into(),
+    };
+    let again = || Retry(RetryReason::Failed);
+    let start = tokio::time::Instant::now();
+    let script = vec![
+        broken_off(vec![Acked, Acked, refused, again(), again()]),
+        broken_off(vec![Acked, again()]),
+    ];
+    let ran = run(5, script, 0, None).await;
+    assert_eq!((ran.sent, ran.connects), (vec![5, 2, 1], 3));
+    assert_eq!((ran.outcomes.acked, ran.outcomes.dropped), (4, 1));
+    let paused = start.elapsed();
+    let (least, most) = (Duration::from_secs(1), Duration::from_secs(2));
+    assert!(
+        least <= paused && paused <= most,
+        "not twice the first pause: {paused:?}"
+    );
+    for line in [
+        "output_acked_events_total{output=\"test\"} 4",
+        "output_failed_events_total{output=\"test\"} 3",
+        "output_write_errors_total{output=\"test\"} 2",
+    ] {
+        assert!(ran.metrics.contains(line), "{line} in {}", ran.metrics);
+    }
+    assert_eq!(ran.status.up, Some(true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_broke_off_for_too_few_events_acknowledges_none() {
+    let script = vec![Err(SinkError::BrokenOff {
+        outcomes: vec![Outcome::Acked],
+        cause: Box::new(SinkError::Transport("reset".into())),
+    })];
+    let ran = run(2, script, 0, None).await;
+    assert_eq!((ran.sent, ran.outcomes.acked), (vec![2, 2], 2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_for_too_few_events_acknowledges_none() {
     let ran = run(3, vec![Ok(vec![Outcome::Acked; 2])], 0, None).await;
     assert_eq!(ran.sent, [3, 3]);
@@ -250,4 +305,29 @@ async fn an_answer_for_too_few_events_acknowledges_none() {
             lost: 0
         }
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_on_the_way_there_and_what_on_the_way_back_are_counted_apart() {
+    let script = vec![
+        Err(SinkError::Unanswered("no answer".into())),
+        Ok(vec![Outcome::Acked]),
+        Err(SinkError::Transport("refused".into())),
+        Err(busy()),
+        Err(SinkError::TooLarge("413".into())),
+    ];
+    let ran = run(2, script, 1, None).await;
+    assert_eq!(ran.sent, [2, 2, 2, 2, 2, 1, 1]);
+    for line in [
+        "output_read_errors_total{output=\"test\"} 2",
+        "output_write_errors_total{output=\"test\"} 3",
+        // Two answers were for the batch, one of them for too few; nothing else took a time.
+        "output_write_latency_seconds_count{output=\"test\"} 3",
+        // Every event that was handed over ended in one of these ways.
+        "output_events_total{output=\"test\"} 12",
+        "output_failed_events_total{output=\"test\"} 10",
+        "output_acked_events_total{output=\"test\"} 2",
+    ] {
+        assert!(ran.metrics.contains(line), "{line} in {}", ran.metrics);
+    }
 }

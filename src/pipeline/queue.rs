@@ -75,6 +75,7 @@ impl Queue {
             .await
             .map_err(|_| Closed)?;
         self.metrics.queue_added.inc();
+        self.metrics.queue_added_bytes.inc_by(size as u64);
         self.metrics.queue_events.inc();
         self.metrics
             .queue_bytes
@@ -103,11 +104,13 @@ impl Queue {
 
 impl Drop for Room {
     fn drop(&mut self) {
+        let size = self.bytes.num_permits();
         self.metrics.queue_removed.inc();
+        self.metrics.queue_removed_bytes.inc_by(size as u64);
         self.metrics.queue_events.dec();
         self.metrics
             .queue_bytes
-            .dec_by(self.bytes.num_permits().try_into().unwrap_or(i64::MAX));
+            .dec_by(size.try_into().unwrap_or(i64::MAX));
     }
 }
 
@@ -158,6 +161,9 @@ mod tests {
         drop(taken);
         queue.push(event(1, Ack::none())).await.unwrap();
         assert_eq!((metrics.queue_events.get(), metrics.queue_removed.get()), (2, 1));
+        let held = metrics.queue_added_bytes.get() - metrics.queue_removed_bytes.get();
+        assert_eq!(i64::try_from(held).unwrap(), metrics.queue_bytes.get());
+        assert!(metrics.queue_removed_bytes.get() > 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,12 +7,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::clock::Clock;
-use crate::collect::Context;
-use crate::config::{self, Command, Customer, Ecsbeat, Level, Method, NodeAddress, Secret, Ssl, Vdc};
+use crate::collect::{Context, Processing};
+use crate::config::{self, Command, Customer, Ecsbeat, HostPort, Level, Method, Secret, Ssl, Vdc};
 use crate::document::Identity;
 use crate::ecs::Client;
 use crate::election::solo;
 use crate::pipeline::queue::{Line, queue};
+use crate::processor::{Host, Processors, Surroundings};
 use crate::telemetry::metrics::Metrics;
 
 const NOON: &str = "2026-03-02T12:00:00Z";
@@ -23,7 +24,7 @@ fn unit(level: Level) -> (Arc<Unit>, Line) {
         name: "VDC1".to_owned(),
         username: "monitor".to_owned(),
         password: Secret::new("x"),
-        nodes: vec![NodeAddress {
+        nodes: vec![HostPort {
             host: "127.0.0.1".to_owned(),
             port: 1,
         }],
@@ -72,6 +73,14 @@ fn unit(level: Level) -> (Arc<Unit>, Line) {
         clock: Clock::simulated(NOON.parse().unwrap()),
         queue,
         tenure: solo("host1", CancellationToken::new()),
+        processing: Processing::new(Processors::new(
+            &[],
+            &[],
+            &Surroundings {
+                clock: Clock::simulated(NOON.parse().unwrap()),
+                host: Host::default,
+            },
+        )),
         error_events: true,
         metrics: metrics.clone(),
     };
@@ -89,6 +98,7 @@ fn unit(level: Level) -> (Arc<Unit>, Line) {
         records: None,
         key: Vec::new(),
         time_field: None,
+        processors: Vec::new(),
     };
     let http = Client::http(&settings, &customer).unwrap();
     let client = Arc::new(Client::new(http, &settings, &customer, &vdc, &metrics));

@@ -45,6 +45,8 @@ pub struct Host {
     pub os_name: String,
     /// `VERSION` of `/etc/os-release`.
     pub os_version: String,
+    /// `VERSION_CODENAME` of `/etc/os-release`.
+    pub os_codename: String,
     /// Whether the process runs in a container.
     pub containerized: bool,
 }
@@ -74,6 +76,7 @@ impl Host {
                 "ID_LIKE" => self.family = value.split(' ').next().unwrap_or_default().to_owned(),
                 "NAME" => self.os_name = value,
                 "VERSION" => self.os_version = value,
+                "VERSION_CODENAME" => self.os_codename = value,
                 _ => {}
             }
         }

@@ -15,6 +15,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::latency::Latency;
 use super::metrics_ha::HaMetrics;
 
 /// Labels of one command of one VDC (`system` commands: the VDC that answered).
@@ -48,6 +49,26 @@ pub struct ReasonLabels {
     pub command: String,
     /// A word out of a closed set.
     pub reason: &'static str,
+}
+
+/// Labels of events that a processor dropped.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct FilterLabels {
+    /// `customername`
+    pub customer: String,
+    /// `vdcname`
+    pub vdc: String,
+    /// The command's type.
+    pub command: String,
+    /// The processor's name: `drop_event`, `rate_limit`.
+    pub processor: &'static str,
+}
+
+/// Labels of a kind of processor.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ProcessorLabels {
+    /// Its name: `rename`, `convert`, …
+    pub processor: &'static str,
 }
 
 /// Labels of an output.
@@ -102,6 +123,12 @@ pub struct Metrics {
     pub missed_ticks: Family<CommandLabels, Counter>,
     /// Events made.
     pub events: Family<CommandLabels, Counter>,
+    /// Events that a processor dropped, as it was told to.
+    pub filtered_events: Family<FilterLabels, Counter>,
+    /// Failures of processors on an event; the event went on.
+    pub processor_errors: Family<ProcessorLabels, Counter>,
+    /// Changes of fields that must stay, which processors were kept from.
+    pub processor_protected_fields: Family<ProcessorLabels, Counter>,
     /// Records that were already delivered and therefore not sent again.
     pub repeated_records: Family<CommandLabels, Counter>,
     /// When a command last succeeded, seconds since 1970.
@@ -130,6 +157,10 @@ pub struct Metrics {
     pub queue_added: Counter,
     /// Events that left the queue's care: acknowledged or given up.
     pub queue_removed: Counter,
+    /// Bytes put into the queue.
+    pub queue_added_bytes: Counter,
+    /// Bytes that left the queue's care.
+    pub queue_removed_bytes: Counter,
     /// Events handed to an output, each try counted.
     pub output_events: Family<OutputLabels, Counter>,
     /// Batches handed to an output.
@@ -154,6 +185,14 @@ pub struct Metrics {
     pub output_write_bytes: Family<OutputLabels, Counter>,
     /// Failed writes and connections.
     pub output_write_errors: Family<OutputLabels, Counter>,
+    /// How long an output took for a batch, from the hand-over to its answer.
+    pub output_write_latency: Family<OutputLabels, Latency>,
+    /// As `output_write_latency`, of all outputs together; no series of its own.
+    pub all_write_latency: Latency,
+    /// Bytes of an output's answers.
+    pub output_read_bytes: Family<OutputLabels, Counter>,
+    /// Answers that did not come, or not whole.
+    pub output_read_errors: Family<OutputLabels, Counter>,
     /// 1 while the output accepts batches, 0 while it fails.
     pub output_up: Family<OutputLabels, Gauge>,
     /// 1 while this instance works.
@@ -191,6 +230,14 @@ impl Metrics {
         let missed_ticks: Family<CommandLabels, Counter> =
             register!("missed_ticks", "Ticks of gauge commands that were not polled");
         let events: Family<CommandLabels, Counter> = register!("events", "Events made");
+        let filtered_events: Family<FilterLabels, Counter> =
+            register!("filtered_events", "Events that a processor dropped");
+        let processor_errors: Family<ProcessorLabels, Counter> =
+            register!("processor_errors", "Failures of processors on an event");
+        let processor_protected_fields: Family<ProcessorLabels, Counter> = register!(
+            "processor_protected_fields",
+            "Changes of fields that must stay, which processors were kept from"
+        );
         let repeated_records: Family<CommandLabels, Counter> = register!(
             "repeated_records",
             "Records that were delivered before and not sent again"
@@ -218,6 +265,9 @@ impl Metrics {
         let queue_max_bytes: Gauge = register!("queue_max", Unit::Bytes, "Most bytes the queue holds");
         let queue_added: Counter = register!("queue_added_events", "Events put into the queue");
         let queue_removed: Counter = register!("queue_removed_events", "Events that left the queue");
+        let queue_added_bytes: Counter = register!("queue_added", Unit::Bytes, "Bytes put into the queue");
+        let queue_removed_bytes: Counter =
+            register!("queue_removed", Unit::Bytes, "Bytes that left the queue");
         let output_events: Family<OutputLabels, Counter> =
             register!("output_events", "Events handed to an output");
         let output_batches: Family<OutputLabels, Counter> =
@@ -246,6 +296,15 @@ impl Metrics {
             register!("output_write", Unit::Bytes, "Bytes written to an output");
         let output_write_errors: Family<OutputLabels, Counter> =
             register!("output_write_errors", "Failed writes and connections");
+        let output_write_latency: Family<OutputLabels, Latency> = register!(
+            "output_write_latency",
+            Unit::Seconds,
+            "How long an output took for a batch"
+        );
+        let output_read_bytes: Family<OutputLabels, Counter> =
+            register!("output_read", Unit::Bytes, "Bytes of an output's answers");
+        let output_read_errors: Family<OutputLabels, Counter> =
+            register!("output_read_errors", "Answers that did not come, or not whole");
         let output_up: Family<OutputLabels, Gauge> =
             register!("output_up", "1 while the output accepts batches");
         let leader: Gauge = register!("leader", "1 while this instance works");
@@ -269,6 +328,9 @@ impl Metrics {
             poll_errors,
             missed_ticks,
             events,
+            filtered_events,
+            processor_errors,
+            processor_protected_fields,
             repeated_records,
             last_success,
             checkpoint_lag,
@@ -283,6 +345,8 @@ impl Metrics {
             queue_max_bytes,
             queue_added,
             queue_removed,
+            queue_added_bytes,
+            queue_removed_bytes,
             output_events,
             output_batches,
             output_active,
@@ -295,6 +359,10 @@ impl Metrics {
             output_split,
             output_write_bytes,
             output_write_errors,
+            output_write_latency,
+            all_write_latency: Latency::default(),
+            output_read_bytes,
+            output_read_errors,
             output_up,
             leader,
             dcs_requests,

@@ -3,7 +3,9 @@
 //! Nothing here may carry an event's content or a secret.
 
 pub mod identity;
+pub mod interfaces;
 pub mod known;
+pub mod latency;
 pub mod log;
 mod log_file;
 pub mod metrics;

@@ -97,6 +97,7 @@ mod tests {
             identity: Arc::new(Identity::new("n1", Uuid::nil(), "n1", None, "")),
             metrics: Metrics::new(),
             status: Arc::new(Status::new(Timestamp::UNIX_EPOCH)),
+            outputs: vec!["file"],
             started: std::time::Instant::now(),
             runtime: None,
         }

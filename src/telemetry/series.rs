@@ -35,12 +35,14 @@ impl Series {
         Self(text.lines().filter_map(Sample::parse).collect())
     }
 
-    /// The sum of all series of that name, without the prefix `ecsbeat_`, that have this label value.
-    pub fn sum_where(&self, name: &str, label: &str, value: &str) -> u64 {
-        whole(
-            self.named(name)
-                .filter(|sample| sample.label(label) == Some(value)),
-        )
+    /// The sum of all series of that name, without the prefix `ecsbeat_`, that have all of these label values.
+    pub fn sum_of(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
+        let has_all = |sample: &&Sample| {
+            labels
+                .iter()
+                .all(|(label, value)| sample.label(label) == Some(value))
+        };
+        whole(self.named(name).filter(has_all))
     }
 
     /// The sum of all series of that name.
@@ -181,11 +183,21 @@ mod tests {
         );
         assert_eq!(series.sum("output_write_bytes_total"), 9_007_199_254_740_993);
         assert_eq!(
-            series.sum_where("output_dropped_events_total", "reason", "refused"),
+            series.sum_of(
+                "output_dropped_events_total",
+                &[("output", "file"), ("reason", "refused")]
+            ),
             2
         );
         assert_eq!(
-            series.sum_where("output_dropped_events_total", "reason", "too_large"),
+            series.sum_of("output_dropped_events_total", &[("reason", "too_large")]),
+            0
+        );
+        assert_eq!(
+            series.sum_of(
+                "output_dropped_events_total",
+                &[("output", "console"), ("reason", "refused")]
+            ),
             0
         );
         assert_eq!(series.sum("queue_filled_bytes"), 7);

@@ -10,7 +10,8 @@ use std::time::Instant;
 use serde_json::{Map, Number, Value};
 
 use super::identity::Identity;
-use super::metrics::Metrics;
+use super::latency::Distribution;
+use super::metrics::{Metrics, OutputLabels};
 use super::process::ProcessStats;
 use super::series::Series;
 use crate::status::Status;
@@ -22,8 +23,10 @@ pub struct Source {
     pub identity: std::sync::Arc<Identity>,
     /// What was counted.
     pub metrics: Metrics,
-    /// The outputs in use.
+    /// The units that work.
     pub status: std::sync::Arc<Status>,
+    /// The outputs that are configured, by their names.
+    pub outputs: Vec<&'static str>,
     /// When the process started.
     pub started: Instant,
     /// The pipeline's runtime, for its number of tasks.
@@ -38,8 +41,16 @@ pub enum Leaf {
     /// Goes up and down; the log shows it as it is.
     Gauge(Number),
     /// Stays; the log shows it once.
+    Constant(Number),
+    /// Stays; the log shows it once, but for those that tell whose line it is.
     Text(String),
 }
+
+/// What every line of the log shows.
+const WHOSE: [&str; 2] = ["beat.info.ephemeral_id", "beat.info.version"];
+
+/// Events that were given up.
+const DROPPED: &str = "output_dropped_events_total";
 
 /// All values under their dotted names.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -52,14 +63,14 @@ impl Tree {
         tree.take_beat(source);
         tree.take_process(&ProcessStats::read(), source.runtime.as_ref());
         let series = Series::read(&source.metrics);
-        tree.take_output(&series, &source.status);
-        tree.take_pipeline(&series);
+        tree.take_outputs(&series, source);
+        tree.take_pipeline(&series, &source.status);
         tree.take_own(&series);
         tree
     }
 
-    /// What changed since `before`: counters that grew by how much they did, gauges as they are, texts that are
-    /// new. The flag tells whether anything was counted at all.
+    /// What changed since `before`: counters that grew by how much they did, gauges as they are, constants and texts
+    /// that are new. The flag tells whether anything was counted at all.
     pub fn since(&self, before: &Self) -> (Self, bool) {
         let mut counted = false;
         let mut delta = Self::default();
@@ -78,7 +89,8 @@ impl Tree {
                     counted = true;
                     Leaf::Counter(grown)
                 }
-                (Leaf::Text(_), old) if old == Some(leaf) => continue,
+                (Leaf::Text(_), old) if old == Some(leaf) && !WHOSE.contains(&name.as_str()) => continue,
+                (Leaf::Constant(_), old) if old == Some(leaf) => continue,
                 (leaf, _) => leaf.clone(),
             };
             delta.0.insert(name.clone(), leaf);
@@ -92,7 +104,7 @@ impl Tree {
         for (name, leaf) in &self.0 {
             let value = match leaf {
                 Leaf::Counter(number) => Value::from(*number),
-                Leaf::Gauge(number) => Value::Number(number.clone()),
+                Leaf::Gauge(number) | Leaf::Constant(number) => Value::Number(number.clone()),
                 Leaf::Text(text) => Value::from(text.as_str()),
             };
             insert(&mut root, name, value);
@@ -104,12 +116,19 @@ impl Tree {
         self.0.insert(name.into(), Leaf::Counter(value));
     }
 
-    fn gauge(&mut self, name: &str, value: impl Into<Number>) {
-        self.0.insert(name.to_owned(), Leaf::Gauge(value.into()));
+    fn gauge(&mut self, name: impl Into<String>, value: impl Into<Number>) {
+        self.0.insert(name.into(), Leaf::Gauge(value.into()));
     }
 
-    fn ratio(&mut self, name: &str, value: f64) {
-        if let Some(number) = Number::from_f64(value) {
+    /// A whole number is written as one, as Beats do.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "it is whole and far from the limits"
+    )]
+    fn ratio(&mut self, name: impl Into<String>, value: f64) {
+        if value.fract() == 0.0 && value.abs() < 1e15 {
+            self.gauge(name, value as i64);
+        } else if let Some(number) = Number::from_f64(value) {
             self.gauge(name, number);
         }
     }
@@ -132,7 +151,7 @@ impl Tree {
         }
         if let (Some(user), Some(system)) = (process.user_ms, process.system_ms) {
             for (name, ms) in [("user", user), ("system", system), ("total", user + system)] {
-                self.gauge(&format!("beat.cpu.{name}.ticks"), ms);
+                self.gauge(format!("beat.cpu.{name}.ticks"), ms);
                 self.counter(format!("beat.cpu.{name}.time.ms"), ms);
             }
             self.gauge("beat.cpu.total.value", user + system);
@@ -141,11 +160,14 @@ impl Tree {
             ("beat.handles.open", process.handles),
             ("beat.handles.limit.soft", process.handles_soft),
             ("beat.handles.limit.hard", process.handles_hard),
-            ("system.cpu.cores", process.cores),
         ] {
             if let Some(value) = value {
                 self.gauge(name, value);
             }
+        }
+        if let Some(cores) = process.cores {
+            self.0
+                .insert("system.cpu.cores".to_owned(), Leaf::Constant(cores.into()));
         }
         if let Some(runtime) = runtime {
             self.gauge(
@@ -155,18 +177,44 @@ impl Tree {
         }
         if let Some(load) = process.load {
             for (name, value) in ["1", "5", "15"].into_iter().zip(load) {
-                self.ratio(&format!("system.load.{name}"), value);
+                self.ratio(format!("system.load.{name}"), value);
                 if let Some(cores) = process.cores.filter(|cores| *cores > 0) {
                     let norm = (value / cores as f64 * 10_000.0).round() / 10_000.0;
-                    self.ratio(&format!("system.load.norm.{name}"), norm);
+                    self.ratio(format!("system.load.norm.{name}"), norm);
                 }
             }
         }
     }
 
-    fn take_output(&mut self, series: &Series, status: &Status) {
-        let names: Vec<_> = status.outputs().into_iter().map(|(name, _)| name).collect();
-        self.text("libbeat.output.type", names.join(","));
+    /// The sums over all outputs under the names of libbeat, which knows only one; where there are several, each by
+    /// itself as well.
+    fn take_outputs(&mut self, series: &Series, source: &Source) {
+        let (metrics, outputs) = (&source.metrics, &source.outputs);
+        self.text("libbeat.output.type", outputs.join(","));
+        self.take_output("libbeat.output", series, &[]);
+        self.take_latency("libbeat.output", metrics.all_write_latency.distribution());
+        if outputs.len() < 2 {
+            return;
+        }
+        let up = series.by("output_up", "output");
+        for &output in outputs {
+            let prefix = format!("libbeat.outputs.{output}");
+            self.take_output(&prefix, series, &[("output", output)]);
+            let latency = metrics.output_write_latency.get(&OutputLabels { output });
+            self.take_latency(
+                &prefix,
+                latency.map(|latency| latency.distribution()).unwrap_or_default(),
+            );
+            // An output that was not tried yet is neither up nor down.
+            if let Some(up) = up.get(output) {
+                self.gauge(format!("{prefix}.up"), *up);
+            }
+        }
+    }
+
+    /// The series with these labels, summed up.
+    fn take_output(&mut self, prefix: &str, series: &Series, labels: &[(&str, &str)]) {
+        let sum = |name| series.sum_of(name, labels);
         for (name, from) in [
             ("events.total", "output_events_total"),
             ("events.batches", "output_batches_total"),
@@ -176,37 +224,61 @@ impl Tree {
             ("events.toomany", "output_toomany_events_total"),
             ("events.dead_letter", "output_dead_letter_events_total"),
             ("batches.split", "output_split_batches_total"),
+            ("read.bytes", "output_read_bytes_total"),
+            ("read.errors", "output_read_errors_total"),
             ("write.bytes", "output_write_bytes_total"),
             ("write.errors", "output_write_errors_total"),
         ] {
-            self.counter(format!("libbeat.output.{name}"), series.sum(from));
+            self.counter(format!("{prefix}.{name}"), sum(from));
         }
-        let (dropped, _) = given_up(series);
-        self.counter("libbeat.output.events.dropped", dropped);
-        self.gauge("libbeat.output.events.active", series.sum("output_active_events"));
+        self.counter(format!("{prefix}.events.dropped"), sum(DROPPED));
+        self.gauge(format!("{prefix}.events.active"), sum("output_active_events"));
     }
 
-    fn take_pipeline(&mut self, series: &Series) {
+    fn take_latency(&mut self, prefix: &str, seen: Distribution) {
+        let name = |part: &str| format!("{prefix}.write.latency.histogram.{part}");
+        for (part, value) in [("count", seen.count), ("min", seen.min), ("max", seen.max)] {
+            self.gauge(name(part), value);
+        }
+        for (part, value) in [
+            ("mean", seen.mean),
+            ("stddev", seen.stddev),
+            ("median", seen.median),
+            ("p75", seen.p75),
+            ("p95", seen.p95),
+            ("p99", seen.p99),
+            ("p999", seen.p999),
+        ] {
+            self.ratio(name(part), value);
+        }
+    }
+
+    fn take_pipeline(&mut self, series: &Series, status: &Status) {
         let added = series.sum("queue_added_events_total");
         let removed = series.sum("queue_removed_events_total");
-        let (dropped, filtered) = given_up(series);
-        let retried = series.sum("output_failed_events_total") + series.sum("output_toomany_events_total");
+        // Who failed is sent again, unless that was the last try.
+        let retried = series
+            .sum("output_failed_events_total")
+            .saturating_sub(series.sum_of(DROPPED, &[("reason", "max_retries")]));
         let filled = series.sum("queue_filled_events");
         let bound = series.sum("queue_max_events");
         for (name, value) in [
             ("events.total", series.sum("events_total")),
             ("events.published", added),
-            ("events.filtered", filtered),
-            ("events.dropped", dropped),
+            ("events.filtered", series.sum("filtered_events_total")),
+            ("events.dropped", series.sum("output_dropped_events_total")),
             ("events.retry", retried),
             // A full queue slows polling and refuses nothing.
             ("events.failed", 0),
             ("queue.added.events", added),
+            ("queue.added.bytes", series.sum("queue_added_bytes_total")),
             ("queue.removed.events", removed),
+            ("queue.removed.bytes", series.sum("queue_removed_bytes_total")),
             ("queue.acked", removed),
         ] {
             self.counter(format!("libbeat.pipeline.{name}"), value);
         }
+        self.gauge("libbeat.pipeline.clients", status.units().len() as u64);
         self.gauge("libbeat.pipeline.events.active", added.saturating_sub(removed));
         self.gauge("libbeat.pipeline.queue.max_events", bound);
         self.gauge("libbeat.pipeline.queue.max_bytes", series.sum("queue_max_bytes"));
@@ -232,6 +304,7 @@ impl Tree {
             ("poll_errors", "poll_errors_total"),
             ("missed_ticks", "missed_ticks_total"),
             ("events", "events_total"),
+            ("filtered_events", "filtered_events_total"),
             ("repeated_records", "repeated_records_total"),
         ] {
             self.counter(format!("ecsbeat.{name}_total"), series.sum(from));
@@ -250,15 +323,14 @@ impl Tree {
             self.counter(format!("ecsbeat.ecs.{name}"), series.sum(from));
         }
         self.gauge("ecsbeat.ecs.nodes_blocked", series.sum("nodes_blocked"));
+        for (name, from) in [
+            ("errors_total", "processor_errors_total"),
+            ("protected_fields_total", "processor_protected_fields_total"),
+        ] {
+            self.counter(format!("ecsbeat.processors.{name}"), series.sum(from));
+        }
         self.gauge("ecsbeat.leader", series.sum("leader"));
     }
-}
-
-/// Events lost to an output, and events that a processor removed on purpose.
-fn given_up(series: &Series) -> (u64, u64) {
-    let filtered = series.sum_where("output_dropped_events_total", "reason", "processor");
-    let all = series.sum("output_dropped_events_total");
-    (all.saturating_sub(filtered), filtered)
 }
 
 fn insert(object: &mut Map<String, Value>, name: &str, value: Value) {
@@ -277,130 +349,5 @@ fn insert(object: &mut Map<String, Value>, name: &str, value: Value) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use jiff::Timestamp;
-    use serde_json::json;
-    use uuid::Uuid;
-
-    use super::*;
-    use crate::telemetry::metrics::{CommandLabels, DropLabels, OutputLabels, ReasonLabels};
-
-    fn source() -> Source {
-        Source {
-            identity: Arc::new(Identity::new(
-                "n1",
-                Uuid::nil(),
-                "n1",
-                None,
-                "http://localhost:5066",
-            )),
-            metrics: Metrics::new(),
-            status: Arc::new(Status::new(Timestamp::UNIX_EPOCH)),
-            started: Instant::now(),
-            runtime: None,
-        }
-    }
-
-    #[test]
-    fn fills_the_names_of_libbeat() {
-        let source = source();
-        source.status.output("elasticsearch");
-        let output = OutputLabels {
-            output: "elasticsearch",
-        };
-        let command = CommandLabels {
-            customer: "EMC".to_owned(),
-            vdc: "VDC1".to_owned(),
-            command: "local.nodes".to_owned(),
-        };
-        let metrics = &source.metrics;
-        metrics.events.get_or_create(&command).inc_by(30);
-        metrics.polls.get_or_create(&command).inc_by(6);
-        metrics
-            .poll_errors
-            .get_or_create(&ReasonLabels {
-                customer: "EMC".to_owned(),
-                vdc: "VDC1".to_owned(),
-                command: "local.nodes".to_owned(),
-                reason: "timeout",
-            })
-            .inc();
-        metrics.queue_added.inc_by(30);
-        metrics.queue_removed.inc_by(22);
-        metrics.queue_events.set(8);
-        metrics.queue_max_events.set(3200);
-        metrics.output_events.get_or_create(&output).inc_by(25);
-        metrics.output_acked.get_or_create(&output).inc_by(20);
-        metrics.output_failed.get_or_create(&output).inc_by(2);
-        metrics.output_toomany.get_or_create(&output).inc_by(1);
-        metrics.output_active.get_or_create(&output).set(3);
-        for (reason, count) in [("refused", 1), ("processor", 4)] {
-            let labels = DropLabels {
-                output: "elasticsearch",
-                reason,
-            };
-            metrics.output_dropped.get_or_create(&labels).inc_by(count);
-        }
-        let tree = Tree::read(&source).to_json();
-        let libbeat = &tree["libbeat"];
-        assert_eq!(
-            libbeat["output"],
-            json!({
-                "type": "elasticsearch",
-                "events": {
-                    "total": 25, "batches": 0, "acked": 20, "failed": 2, "dropped": 1, "duplicates": 0,
-                    "toomany": 1, "dead_letter": 0, "active": 3
-                },
-                "batches": {"split": 0},
-                "write": {"bytes": 0, "errors": 0}
-            })
-        );
-        assert_eq!(
-            libbeat["pipeline"],
-            json!({
-                "events": {
-                    "total": 30, "published": 30, "filtered": 4, "dropped": 1, "retry": 3, "failed": 0, "active": 8
-                },
-                "queue": {
-                    "added": {"events": 30}, "removed": {"events": 22}, "acked": 22,
-                    "max_events": 3200, "max_bytes": 0, "filled": {"events": 8, "bytes": 0, "pct": 0.0025}
-                }
-            })
-        );
-        assert_eq!(
-            tree["ecsbeat"]["commands"],
-            json!({"local_nodes": {"events_total": 30, "polls_total": 6, "poll_errors_total": 1}})
-        );
-        assert_eq!(tree["ecsbeat"]["polls_total"], 6);
-        assert!(tree["beat"]["memstats"]["rss"].as_u64().unwrap() > 0);
-        assert!(tree["beat"]["handles"]["open"].as_u64().unwrap() > 0);
-        assert!(tree["beat"]["cpu"]["total"]["value"].is_u64());
-        assert_eq!(tree["beat"]["info"]["name"], "ecsbeat");
-        assert!(tree["system"]["load"]["norm"]["15"].is_f64());
-    }
-
-    #[test]
-    fn the_difference_has_grown_counters_all_gauges_and_new_texts() {
-        let mut before = Tree::default();
-        before.counter("a.grown", 5);
-        before.counter("a.same", 7);
-        before.gauge("g", 1u64);
-        before.text("t.same", "x");
-        before.text("t.new", "x");
-        let mut now = before.clone();
-        now.counter("a.grown", 9);
-        now.counter("b.first", 2);
-        now.text("t.new", "y");
-        let (delta, counted) = now.since(&before);
-        assert!(counted);
-        assert_eq!(
-            delta.to_json(),
-            json!({"a": {"grown": 4}, "b": {"first": 2}, "g": 1, "t": {"new": "y"}})
-        );
-        let (delta, counted) = now.since(&now);
-        assert!(!counted);
-        assert_eq!(delta.to_json(), json!({"g": 1}));
-    }
-}
+#[path = "tree_tests.rs"]
+mod tests;

@@ -5,6 +5,7 @@
 //! that somebody must install first. Must never weaken what the settings ask for, and never shows a key.
 
 mod material;
+mod pem;
 #[cfg(test)]
 mod tests;
 mod validity;
@@ -18,6 +19,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 use crate::config::{Ssl, VerificationMode};
+pub use pem::{Pem, pem};
 use verify::Verifier;
 
 /// `ssl.*` settings that cannot be used. The text begins with the setting's name, below the section that holds
@@ -121,6 +123,10 @@ pub fn advice(error: &(dyn std::error::Error + 'static)) -> Option<&'static str>
                 "its certificate authority is not trusted: add it to ssl.certificate_authorities or set \
                  ssl.ca_trusted_fingerprint"
             }
+            Certificate::BadSignature => {
+                "its certificate was not signed by the authority of that name in ssl.certificate_authorities: perhaps \
+                 the authority was made anew"
+            }
             Certificate::Expired | Certificate::ExpiredContext { .. } => {
                 "its certificate has expired: renew it there, and check this machine's clock"
             }
@@ -151,6 +157,12 @@ pub fn advice(error: &(dyn std::error::Error + 'static)) -> Option<&'static str>
         }
         _ => return None,
     })
+}
+
+/// The end of a certificate's validity; `None` where it cannot be read.
+pub fn valid_until(certificate: &[u8]) -> Option<jiff::Timestamp> {
+    let (_, until) = validity::period(certificate)?;
+    jiff::Timestamp::from_second(until).ok()
 }
 
 /// The TLS error among the causes of `error`. `io::Error` hides what it wraps from `source`, so it is opened.

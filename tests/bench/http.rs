@@ -231,6 +231,7 @@ fn leader() -> Endpoints {
             identity: Arc::clone(&identity),
             metrics,
             status: Arc::clone(&status),
+            outputs: vec!["elasticsearch"],
             started: Instant::now(),
             runtime: None,
         },

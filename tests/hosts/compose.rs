@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use serde_json::Value;
+use testcontainers::bollard::models::HealthStatusEnum;
 
-use crate::docker::{Images, docker, run};
+use crate::docker::{Images, run};
+use crate::engine::Engine;
 use crate::report::say;
 use crate::wire;
 
@@ -66,7 +68,7 @@ impl Drop for Project {
 }
 
 /// Brings it up, kills who leads, and sees `HAProxy` follow.
-pub(crate) async fn play(images: &Images, words: Vec<String>) -> anyhow::Result<()> {
+pub(crate) async fn play(engine: &Engine, images: &Images, words: Vec<String>) -> anyhow::Result<()> {
     let mut variables = images.variables.clone();
     let mut addresses = Vec::new();
     for variable in ["ECSBEAT_PORT", "HAPROXY_PORT", "ELASTICSEARCH_PORT"] {
@@ -88,7 +90,7 @@ pub(crate) async fn play(images: &Images, words: Vec<String>) -> anyhow::Result<
         bail!("docker compose config: {complaints}");
     }
     project.run(&["up", "--detach", "--no-build"])?;
-    let done = follow(&project, ecsbeat, haproxy, elasticsearch).await;
+    let done = follow(engine, &project, ecsbeat, haproxy, elasticsearch).await;
     if done.is_err() {
         let logs = project.run(&["logs", "--tail", "15"]);
         say(&logs.unwrap_or_else(|error| format!("{error:#}")));
@@ -97,6 +99,7 @@ pub(crate) async fn play(images: &Images, words: Vec<String>) -> anyhow::Result<
 }
 
 async fn follow(
+    engine: &Engine,
     project: &Project,
     ecsbeat: SocketAddr,
     haproxy: SocketAddr,
@@ -147,12 +150,12 @@ async fn follow(
         let container = project.run(&["ps", "--quiet", node])?;
         let begin = Instant::now();
         loop {
-            let health = docker(&["inspect", "--format={{.State.Health.Status}}", &container])?;
-            if health == "healthy" {
+            let health = engine.state(&container).await?.health;
+            if health.as_ref().and_then(|health| health.status) == Some(HealthStatusEnum::HEALTHY) {
                 break;
             }
             if begin.elapsed() > TAKEOVER {
-                bail!("Docker takes {node} for {health}");
+                bail!("Docker does not take {node} for healthy: {health:?}");
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }

@@ -1,16 +1,26 @@
 //! Hosts as containers.
 //!
-//! Owns what Docker is asked, over its command line: that agrees with the engine on a version of the API, which
-//! clients of the API in Rust that test with containers do not, so that an engine of some years serves as well. The
-//! networks are internal: no way leads from one to the other, or out. Everything carries the id of this process, so
-//! that what a killed run has left behind is known as such and removed by the next one.
+//! Owns what the engine is asked for them, over [`Engine`]; images are built over Docker's command line, as compose
+//! takes them. The networks are internal: no way leads from one to the other, or out.
 
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, bail};
+use futures_util::StreamExt as _;
+use testcontainers::bollard::body_full;
+use testcontainers::bollard::models::{
+    ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, Ipam, IpamConfig,
+    NetworkConnectRequest, NetworkCreateRequest, NetworkDisconnectRequest, NetworkingConfig,
+};
+use testcontainers::bollard::query_parameters::{
+    CreateContainerOptionsBuilder, LogsOptionsBuilder, StopContainerOptionsBuilder,
+    UploadToContainerOptionsBuilder,
+};
 
+use crate::engine::{Engine, wait};
 use crate::ground::{Ground, Host, Net, Program};
 
 /// The label of all that is made; its value is the id of the process.
@@ -22,7 +32,9 @@ const DATA: &str = "/data";
 /// How often a free range of addresses is looked for.
 const RANGES: usize = 20;
 /// How long an orderly stop may take, in seconds.
-const STOP: &str = "20";
+const STOP: i32 = 20;
+/// How many lines the last words are.
+const WORDS: &str = "15";
 
 /// Images, by the variables of `deploy/compose.yml`.
 #[derive(Debug, Clone)]
@@ -33,11 +45,12 @@ pub(crate) struct Images {
 /// Containers of this process.
 #[derive(Debug)]
 pub(crate) struct Docker {
+    engine: Engine,
     images: Images,
-    run: String,
     site: Ipv4Addr,
     etcd: Ipv4Addr,
-    files: tempfile::TempDir,
+    /// Name and text of the shared files.
+    files: Vec<(String, String)>,
 }
 
 /// Runs a command to its end; gives what it wrote.
@@ -58,20 +71,11 @@ pub(crate) fn run(command: &mut Command) -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Asks Docker; gives what it wrote.
-pub(crate) fn docker(arguments: &[&str]) -> anyhow::Result<String> {
-    run(Command::new("docker").args(arguments))
-}
-
-/// Why there is no engine to be had; `None` = there is one.
-pub(crate) fn absent() -> Option<String> {
-    let asked = docker(&["version", "--format", "{{.Server.Version}}"]);
-    asked.err().map(|error| format!("{error:#}"))
-}
-
-/// The version of the engine.
-pub(crate) fn engine() -> String {
-    docker(&["version", "--format", "{{.Server.Version}}"]).unwrap_or_default()
+/// Connects to the engine. An error tells why there are no containers to be had.
+pub(crate) async fn connect() -> anyhow::Result<Engine> {
+    // The images are built over it.
+    run(Command::new("docker").arg("version"))?;
+    Engine::connect(LABEL).await
 }
 
 impl Images {
@@ -94,42 +98,51 @@ impl Images {
 
 impl Docker {
     /// Makes the networks.
-    pub(crate) fn new(images: Images) -> anyhow::Result<Self> {
-        remove_left_behind();
-        let run = std::process::id().to_string();
+    pub(crate) async fn new(engine: Engine, images: Images) -> anyhow::Result<Self> {
         let mut ground = Self {
+            engine,
             images,
-            run,
             site: Ipv4Addr::UNSPECIFIED,
             etcd: Ipv4Addr::UNSPECIFIED,
-            files: tempfile::tempdir().context("a folder for shared files")?,
+            files: Vec::new(),
         };
-        ground.site = ground.network(Net::Site)?;
-        ground.etcd = ground.network(Net::Etcd)?;
+        ground.site = ground.network(Net::Site).await?;
+        ground.etcd = ground.network(Net::Etcd).await?;
         Ok(ground)
     }
 
     /// Makes a network with a range of addresses that nobody else has; gives the address of this machine on it.
-    fn network(&self, net: Net) -> anyhow::Result<Ipv4Addr> {
+    async fn network(&self, net: Net) -> anyhow::Result<Ipv4Addr> {
         let mut last = None;
         for _ in 0..RANGES {
             let (b, c) = (fastrand::u8(128..=254), fastrand::u8(..));
             let here = Ipv4Addr::new(10, b, c, 1);
-            let made = docker(&[
-                "network",
-                "create",
-                "--internal",
-                &format!("--label={}", self.label()),
-                &format!("--subnet=10.{b}.{c}.0/24"),
-                &format!("--gateway={here}"),
-                &self.net(net),
-            ]);
-            match made {
+            let range = IpamConfig {
+                subnet: Some(format!("10.{b}.{c}.0/24")),
+                gateway: Some(here.to_string()),
+                ..IpamConfig::default()
+            };
+            let network = NetworkCreateRequest {
+                name: self.net(net),
+                internal: Some(true),
+                labels: Some(self.engine.labels()),
+                ipam: Some(Ipam {
+                    config: Some(vec![range]),
+                    ..Ipam::default()
+                }),
+                ..NetworkCreateRequest::default()
+            };
+            match self.engine.api().create_network(network).await {
                 Ok(_) => return Ok(here),
-                Err(error) => last = Some(error),
+                Err(error) => last = Some(error.into()),
             }
         }
         Err(last.unwrap_or_else(|| anyhow::anyhow!("no range of addresses is free")))
+    }
+
+    /// The engine that all is made on.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// An image.
@@ -137,18 +150,101 @@ impl Docker {
         self.images.get(variable)
     }
 
-    /// What everything carries that is to be removed with this.
-    pub(crate) fn label(&self) -> String {
-        format!("{LABEL}={}", self.run)
-    }
-
     /// The name of a network.
     pub(crate) fn net(&self, net: Net) -> String {
-        format!("{LABEL}-{}-{}", self.run, net.name())
+        self.engine.name(net.name())
     }
 
     fn container(&self, host: &Host) -> String {
-        format!("{LABEL}-{}-{}", self.run, host.name)
+        self.engine.name(&host.name)
+    }
+
+    /// A host's place on a network.
+    fn place(&self, host: &Host, net: Net) -> EndpointSettings {
+        EndpointSettings {
+            aliases: Some(vec![host.name.clone()]),
+            ipam_config: Some(EndpointIpamConfig {
+                ipv4_address: Some(self.address(host, net).to_string()),
+                ..EndpointIpamConfig::default()
+            }),
+            ..EndpointSettings::default()
+        }
+    }
+
+    /// The shared files as an archive, by their paths in the container.
+    async fn archive(&self) -> anyhow::Result<Vec<u8>> {
+        let mut archive = tokio_tar::Builder::new(Vec::new());
+        for (name, text) in &self.files {
+            let mut header = tokio_tar::Header::new_gnu();
+            header.set_size(text.len() as u64);
+            header.set_mode(0o644);
+            let path = Path::new(FOLDER.trim_start_matches('/')).join(name);
+            archive.append_data(&mut header, path, text.as_bytes()).await?;
+        }
+        Ok(archive.into_inner().await?)
+    }
+
+    async fn make(&self, host: &Host) -> anyhow::Result<()> {
+        let (image, program): (_, &[&str]) = match host.program {
+            Program::Ecsbeat => (self.images.get("ECSBEAT_IMAGE")?, &[]),
+            Program::Etcd => (self.images.get("ETCD_IMAGE")?, &["/usr/local/bin/etcd"]),
+        };
+        let name = self.container(host);
+        let Some((first, others)) = host.program.nets().split_first() else {
+            bail!("host {name} is on no network");
+        };
+        let first = (self.net(*first), self.place(host, *first));
+        let command = program.iter().map(ToString::to_string);
+        let environment = host.environment.iter();
+        let body = ContainerCreateBody {
+            image: Some(image.to_owned()),
+            hostname: Some(host.name.clone()),
+            labels: Some(self.engine.labels()),
+            cmd: Some(command.chain(host.arguments.iter().cloned()).collect()),
+            env: Some(
+                environment
+                    .map(|(name, value)| format!("{name}={value}"))
+                    .collect(),
+            ),
+            host_config: Some(HostConfig {
+                network_mode: Some(first.0.clone()),
+                ..HostConfig::default()
+            }),
+            networking_config: Some(NetworkingConfig {
+                endpoints_config: Some(HashMap::from([first])),
+            }),
+            ..ContainerCreateBody::default()
+        };
+        let options = CreateContainerOptionsBuilder::new().name(&name).build();
+        let api = self.engine.api();
+        (api.create_container(Some(options), body).await)
+            .with_context(|| format!("create container {name}"))?;
+        for net in others {
+            self.plug(host, *net).await?;
+        }
+        let options = UploadToContainerOptionsBuilder::new().path("/").build();
+        let archive = body_full(self.archive().await?.into());
+        let copied = api.upload_to_container(&name, Some(options), archive).await;
+        copied.with_context(|| format!("copy files to {name}"))
+    }
+
+    async fn plug(&self, host: &Host, net: Net) -> anyhow::Result<()> {
+        let request = NetworkConnectRequest {
+            container: self.container(host),
+            endpoint_config: Some(self.place(host, net)),
+        };
+        let done = self.engine.api().connect_network(&self.net(net), request).await;
+        done.with_context(|| format!("connect {} to {}", host.name, net.name()))
+    }
+
+    async fn words(&self, host: &Host) -> anyhow::Result<String> {
+        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(WORDS);
+        let mut parts = (self.engine.api()).logs(&self.container(host), Some(options.build()));
+        let mut words = String::new();
+        while let Some(part) = parts.next().await {
+            words.push_str(&part?.to_string());
+        }
+        Ok(words)
     }
 }
 
@@ -173,132 +269,58 @@ impl Ground for Docker {
     }
 
     fn share(&mut self, name: &str, text: &str) -> anyhow::Result<()> {
-        let path = self.files.path().join(name);
-        std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))
+        self.files.push((name.to_owned(), text.to_owned()));
+        Ok(())
     }
 
     fn create(&mut self, host: &Host) -> anyhow::Result<()> {
-        let (image, program): (_, &[&str]) = match host.program {
-            Program::Ecsbeat => (self.images.get("ECSBEAT_IMAGE")?, &[]),
-            Program::Etcd => (self.images.get("ETCD_IMAGE")?, &["/usr/local/bin/etcd"]),
-        };
-        let name = self.container(host);
-        let nets = host.program.nets();
-        let Some((first, others)) = nets.split_first() else {
-            bail!("host {name} is on no network");
-        };
-        let mut command = Command::new("docker");
-        command
-            .arg("create")
-            .args(["--name", &name, "--hostname", &host.name])
-            .arg(format!("--label={}", self.label()))
-            .args(["--network", &self.net(*first), "--network-alias", &host.name])
-            .arg(format!("--ip={}", self.address(host, *first)));
-        for (name, value) in &host.environment {
-            command.arg(format!("--env={name}={value}"));
-        }
-        command.arg(image).args(program).args(&host.arguments);
-        run(&mut command)?;
-        for net in others {
-            self.join(host, *net)?;
-        }
-        docker(&[
-            "cp",
-            &format!("{}/.", self.files.path().display()),
-            &format!("{name}:{FOLDER}"),
-        ])?;
-        Ok(())
+        wait(self.make(host))
     }
 
     fn start(&mut self, host: &Host) -> anyhow::Result<()> {
-        docker(&["start", &self.container(host)])?;
-        Ok(())
+        let name = self.container(host);
+        wait(self.engine.api().start_container(&name, None)).with_context(|| format!("start {name}"))
     }
 
     fn kill(&mut self, host: &Host) -> anyhow::Result<()> {
-        docker(&["kill", &self.container(host)])?;
-        Ok(())
+        let name = self.container(host);
+        wait(self.engine.api().kill_container(&name, None)).with_context(|| format!("kill {name}"))
     }
 
     fn stop(&mut self, host: &Host) -> anyhow::Result<i32> {
         let name = self.container(host);
-        docker(&["stop", "--time", STOP, &name])?;
-        let code = docker(&["inspect", "--format", "{{.State.ExitCode}}", &name])?;
-        code.parse()
-            .with_context(|| format!("exit code of {name}: {code:?}"))
+        let options = StopContainerOptionsBuilder::new().t(STOP).build();
+        let stopped = wait(self.engine.api().stop_container(&name, Some(options)));
+        stopped.with_context(|| format!("stop {name}"))?;
+        let code = wait(self.engine.state(&name))?.exit_code;
+        let code = code.and_then(|code| i32::try_from(code).ok());
+        code.with_context(|| format!("{name} has no exit code"))
     }
 
     fn pause(&mut self, host: &Host) -> anyhow::Result<()> {
-        docker(&["pause", &self.container(host)])?;
-        Ok(())
+        let name = self.container(host);
+        wait(self.engine.api().pause_container(&name)).with_context(|| format!("pause {name}"))
     }
 
     fn resume(&mut self, host: &Host) -> anyhow::Result<()> {
-        docker(&["unpause", &self.container(host)])?;
-        Ok(())
+        let name = self.container(host);
+        wait(self.engine.api().unpause_container(&name)).with_context(|| format!("unpause {name}"))
     }
 
     fn cut(&mut self, host: &Host, net: Net) -> anyhow::Result<()> {
-        docker(&["network", "disconnect", &self.net(net), &self.container(host)])?;
-        Ok(())
+        let request = NetworkDisconnectRequest {
+            container: self.container(host),
+            force: None,
+        };
+        let done = wait(self.engine.api().disconnect_network(&self.net(net), request));
+        done.with_context(|| format!("disconnect {} from {}", host.name, net.name()))
     }
 
     fn join(&mut self, host: &Host, net: Net) -> anyhow::Result<()> {
-        docker(&[
-            "network",
-            "connect",
-            "--alias",
-            &host.name,
-            &format!("--ip={}", self.address(host, net)),
-            &self.net(net),
-            &self.container(host),
-        ])?;
-        Ok(())
+        wait(self.plug(host, net))
     }
 
     fn last_words(&self, host: &Host) -> String {
-        let output = Command::new("docker")
-            .args(["logs", "--tail", "15", &self.container(host)])
-            .output();
-        output.map_or_else(
-            |error| error.to_string(),
-            |output| String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(),
-        )
-    }
-}
-
-impl Drop for Docker {
-    fn drop(&mut self) {
-        remove(&self.label());
-    }
-}
-
-/// Removes all containers and networks with a label, as far as that is possible.
-fn remove(label: &str) {
-    let filter = format!("label={label}");
-    let containers = docker(&["ps", "--all", "--quiet", "--filter", &filter]).unwrap_or_default();
-    let containers: Vec<&str> = containers.split_whitespace().collect();
-    if !containers.is_empty() {
-        let _ = docker(&[&["rm", "--force", "--volumes"], &containers[..]].concat());
-    }
-    let networks = docker(&["network", "ls", "--quiet", "--filter", &filter]).unwrap_or_default();
-    let networks: Vec<&str> = networks.split_whitespace().collect();
-    if !networks.is_empty() {
-        let _ = docker(&[&["network", "rm"], &networks[..]].concat());
-    }
-}
-
-/// Removes what processes have left behind that are no more.
-fn remove_left_behind() {
-    let format = format!("{{{{.Label \"{LABEL}\"}}}}");
-    let filter = format!("label={LABEL}");
-    let lists: [&[&str]; 2] = [&["ps", "--all"], &["network", "ls"]];
-    for list in lists {
-        let runs = docker(&[list, &["--filter", &filter, "--format", &format]].concat()).unwrap_or_default();
-        for run in runs.split_whitespace() {
-            if !Path::new("/proc").join(run).exists() {
-                remove(&format!("{LABEL}={run}"));
-            }
-        }
+        wait(self.words(host)).unwrap_or_else(|error| format!("{error:#}"))
     }
 }

@@ -8,6 +8,7 @@
 mod cluster;
 mod compose;
 mod docker;
+mod engine;
 mod faults;
 mod gateway;
 mod ground;
@@ -54,6 +55,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use checker::{Findings, History, Rule, check};
 use cluster::{Cluster, USUAL};
 use docker::{Docker, Images};
+use engine::Engine;
 use faults::Kind;
 use ground::Ground;
 use namespaces::Namespaces;
@@ -229,52 +231,65 @@ fn tell(verdicts: &[Verdict]) -> bool {
 
 /// Does one part; `Some` = it cannot be done here, and why.
 async fn one(part: &Part, cli: &Cli, binaries: &Path, recording: &Path) -> anyhow::Result<Option<String>> {
-    let no_docker = match cli.on {
-        Some(Kinds::Namespaces) => Some("it was not asked for".to_owned()),
-        _ => docker::absent(),
+    let engine = match cli.on {
+        Some(Kinds::Namespaces) => Err("it was not asked for".to_owned()),
+        _ => docker::connect().await.map_err(|error| format!("{error:#}")),
     };
-    let (members, kinds) = match (part.what, &no_docker) {
-        (What::Compose | What::Image, Some(why)) => return Ok(Some(format!("no Docker: {why}"))),
-        (What::Compose, None) => {
+    let (members, kinds, engine) = match (part.what, engine) {
+        (What::Compose | What::Image, Err(why)) => return Ok(Some(format!("no Docker: {why}"))),
+        (What::Compose, Ok(engine)) => {
             let words = match compose::command() {
                 Ok(words) => words,
                 Err(error) => return Ok(Some(format!("{error:#}"))),
             };
             let images = Images::build(binaries, &[])?;
-            compose::play(&images, words).await?;
+            compose::play(&engine, &images, words).await?;
             return Ok(None);
         }
-        (What::Image, None) => {
-            let ground = Docker::new(Images::build(binaries, &["ecsbeat", "ecs-sim"])?)?;
-            let directory = recording.parent().context("no folder")?;
-            image::play(&ground, directory).await?;
+        (What::Image, Ok(engine)) => {
+            let images = Images::build(binaries, &["ecsbeat", "ecs-sim"])?;
+            image::play(&Docker::new(engine, images).await?).await?;
             return Ok(None);
         }
-        (What::Faults(members, kinds), _) => (members, kinds),
+        (What::Faults(members, kinds), engine) => (members, kinds, engine),
     };
-    let ground: Box<dyn Ground> = if let Some(why) = no_docker {
-        let no_namespaces = match cli.on {
-            Some(Kinds::Docker) => Some("they were not asked for".to_owned()),
-            _ => namespaces::absent(),
-        };
-        if let Some(other) = no_namespaces {
-            return Ok(Some(format!("no Docker: {why}; no network namespaces: {other}")));
-        }
-        say(&format!("{}: on network namespaces", part.name));
-        let etcd = etcd().context("no etcd: tests/tools.sh unpacks one, or set ETCD_BIN")?;
-        Box::new(Namespaces::new(&binaries.join("ecsbeat"), &etcd)?)
-    } else {
-        say(&format!(
-            "{}: on containers of Docker {}",
-            part.name,
-            docker::engine()
-        ));
-        Box::new(Docker::new(Images::build(binaries, &["ecsbeat", "etcd"])?)?)
+    let ground = ground(part, cli, binaries, engine).await?;
+    let ground = match ground {
+        Ok(ground) => ground,
+        Err(why) => return Ok(Some(why)),
     };
     let control = cli.control.as_deref();
     let cluster = Cluster::start(ground, recording, Watch::start(), members, control).await?;
     play(part.name, cluster, kinds).await?;
     Ok(None)
+}
+
+/// What the hosts of a part are made of; the inner error tells why there is nothing.
+async fn ground(
+    part: &Part,
+    cli: &Cli,
+    binaries: &Path,
+    engine: Result<Engine, String>,
+) -> anyhow::Result<Result<Box<dyn Ground>, String>> {
+    let engine = match engine {
+        Ok(engine) => engine,
+        Err(why) => {
+            let no_namespaces = match cli.on {
+                Some(Kinds::Docker) => Some("they were not asked for".to_owned()),
+                _ => namespaces::absent(),
+            };
+            if let Some(other) = no_namespaces {
+                return Ok(Err(format!("no Docker: {why}; no network namespaces: {other}")));
+            }
+            say(&format!("{}: on network namespaces", part.name));
+            let etcd = etcd().context("no etcd: tests/tools.sh unpacks one, or set ETCD_BIN")?;
+            return Ok(Ok(Box::new(Namespaces::new(&binaries.join("ecsbeat"), &etcd)?)));
+        }
+    };
+    let (name, version) = (part.name, engine.version());
+    say(&format!("{name}: on containers of Docker {version}"));
+    let images = Images::build(binaries, &["ecsbeat", "etcd"])?;
+    Ok(Ok(Box::new(Docker::new(engine, images).await?)))
 }
 
 /// The etcd to use: `ETCD_BIN`, or what `tests/tools.sh` has unpacked.

@@ -6,7 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ecsbeat::config::{Condition, Config, Errors, Level, Method, NonIndexable, OutputConfig, Sources, load};
+use ecsbeat::config::{
+    Codec, Condition, Config, Errors, Level, Method, NonIndexable, OutputConfig, Sources, load,
+};
+use ecsbeat::json::Number;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -211,7 +214,9 @@ fn the_command_line_wins() {
         paths.map(|path| path.display().to_string()),
         ["/opt/ecsbeat", "/data", "/logs"]
     );
-    assert!(matches!(config.outputs.as_slice(), [OutputConfig::Console(console)] if console.pretty));
+    assert!(
+        matches!(config.outputs.as_slice(), [OutputConfig::Console(console)] if matches!(console.codec, Codec::Json { pretty: true, .. }))
+    );
 }
 
 /// Every file of `refused/` gives exactly the messages beside it. `UPDATE_GOLDEN=1` writes them anew.
@@ -353,6 +358,40 @@ fn a_file_others_may_write_is_refused_when_permissions_are_strict() {
 }
 
 #[test]
+fn a_codec_is_json_or_a_format_string() {
+    let codecs = |text: &str| {
+        let config =
+            with(&format!("output.file.path: /tmp\n{text}")).unwrap_or_else(|errors| panic!("{errors}"));
+        let [OutputConfig::Console(console), OutputConfig::File(file)] = config.outputs.as_slice() else {
+            panic!("{:?}", config.outputs)
+        };
+        (console.codec.clone(), file.codec.clone(), config.warnings)
+    };
+    let json = |pretty, escape_html| Codec::Json { pretty, escape_html };
+    let format = |text: &str| Codec::Format(text.to_owned());
+    let (console, file, warnings) = codecs("");
+    assert_eq!((console, file), (json(false, false), json(false, false)));
+    assert!(warnings.is_empty(), "{warnings:?}");
+    let (console, file, _) = codecs(
+        "output.console.pretty: true\noutput.file.codec: {json: {pretty: yes, escape_html: on}, format: {string: ''}}\n",
+    );
+    assert_eq!((console, file), (json(true, false), json(true, true)));
+    let (console, file, warnings) = codecs(
+        "output.console: {pretty: true, codec.format.string: '%{[a]:-}'}\noutput.file.codec.format.string: x\n",
+    );
+    assert_eq!((console, file), (format("%{[a]:-}"), format("x")));
+    assert!(
+        matches!(&warnings[..], [warning] if warning.contains("output.console.pretty: has no effect")),
+        "{warnings:?}"
+    );
+    let errors = with("output.console.codec.format: {}\n").unwrap_err().to_string();
+    assert!(
+        errors.contains("output.console.codec.format.string: missing"),
+        "{errors}"
+    );
+}
+
+#[test]
 fn elasticsearch_is_configured_as_in_beats() {
     let config = with(
         "output.elasticsearch:\n\
@@ -404,7 +443,7 @@ fn elasticsearch_is_configured_as_in_beats() {
     };
     assert_eq!(
         (range["http.code"].gte, range["a.b"].lt),
-        (Some(400.0), Some(5.0))
+        (Number::parse("400"), Number::parse("5.0"))
     );
     assert_eq!(
         output.non_indexable,

@@ -20,19 +20,31 @@ mod config_ha;
 mod data_faults;
 /// The store over real etcd clusters: requests, watches, faults, logins, TLS.
 mod dcs;
+/// What `deploy/examples` shows is valid and works.
+mod examples;
 /// What ECS does wrong: accounts, answers, connections, topology, load, secrets.
 mod faults;
 /// For every type, answers in the shapes that ECS gives and the events they must become.
 mod golden;
 /// Replicas of which one leads: the real binary over a real etcd, a promise in each test.
 mod ha;
+/// The Kafka output: delivery, faults, fencing, access.
+mod kafka;
+/// The Logstash output.
+mod logstash;
+/// The outputs of the real binary: tried, several at once, counted; and what goes wrong between them and their servers.
+mod outputs;
 /// The real binary against the simulator: delivery, ends, kills, outages, endpoints.
 mod process;
 /// The configuration in the READMEs loads.
 mod readme;
+/// The Redis output over real servers.
+mod redis;
 /// The collector against the simulator, in this process or as one of its own.
 /// Bugs of the 2017 collector.
 mod regression;
+/// The servers that outputs are tested against, by themselves.
+mod servers;
 /// The collector against the simulator, in one process.
 mod support;
 /// Who may import whom, and how long a file may be.

@@ -1,34 +1,54 @@
-//! The YAML in the READMEs is configuration that loads.
+//! The YAML in the READMEs and in `docs/` is configuration that loads, and what it is said to do it does.
 
 use std::fs;
 use std::path::Path;
 
-use ecsbeat::config::{Sources, load};
+use bytes::Bytes;
+use ecsbeat::clock::Clock;
+use ecsbeat::config::{Config, Sources, load};
+use ecsbeat::processor::{Host, Processors, Surroundings, Verdict};
 
-/// The YAML blocks of a Markdown file, without the indentation of the list they stand in.
-fn blocks(file: &str) -> Vec<String> {
+/// A block of code of a Markdown file.
+struct Block {
+    language: String,
+    text: String,
+}
+
+/// The blocks of a Markdown file, without the indentation of the list they stand in.
+fn all_blocks(file: &str) -> Vec<Block> {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
     let mut found = Vec::new();
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
-        if line.trim() != "```yaml" {
+        let Some(language) = line.trim().strip_prefix("```") else {
             continue;
-        }
+        };
         let indent = line.len() - line.trim_start().len();
         let block: Vec<&str> = lines.by_ref().take_while(|line| line.trim() != "```").collect();
-        found.push(
-            block
+        found.push(Block {
+            language: language.to_owned(),
+            text: block
                 .iter()
                 .map(|line| line.get(indent..).unwrap_or_default().to_owned() + "\n")
                 .collect(),
-        );
+        });
     }
+    found
+}
+
+/// The YAML blocks of a Markdown file.
+fn blocks(file: &str) -> Vec<String> {
+    let blocks = all_blocks(file).into_iter();
+    let found: Vec<String> = blocks
+        .filter(|block| block.language == "yaml")
+        .map(|block| block.text)
+        .collect();
     assert!(!found.is_empty(), "{file} has no YAML");
     found
 }
 
 /// Loads the files, one over the other.
-fn loads(texts: &[&str]) -> ecsbeat::config::Config {
+fn loads(texts: &[&str]) -> Config {
     let directory = tempfile::tempdir().unwrap();
     let files = texts
         .iter()
@@ -76,4 +96,90 @@ fn the_simulators_customers_can_be_copied() {
     let indented: String = block.lines().map(|line| format!("  {line}\n")).collect();
     let config = loads(&[&format!("ecsbeat:\n{indented}output.console: {{}}\n")]);
     assert_eq!(config.ecsbeat.customers[0].name, "sim");
+}
+
+/// A machine of which little is known.
+fn host() -> Host {
+    Host {
+        hostname: "n1".to_owned(),
+        architecture: "x86_64".to_owned(),
+        ..Host::default()
+    }
+}
+
+#[test]
+fn the_examples_of_processors_do_what_they_are_said_to_do() {
+    let base = &blocks("README.md")[0];
+    let blocks = all_blocks("docs/processors.md");
+    let mut shown = 0;
+    for (index, block) in blocks.iter().enumerate() {
+        if block.language != "yaml" {
+            assert_eq!(block.language, "json");
+            assert_eq!(blocks[index - 1].language, "yaml", "JSON stands below its YAML");
+            continue;
+        }
+        let config = loads(&[base, &block.text]);
+        assert!(!config.processors.is_empty(), "{}", block.text);
+        let Some(events) = blocks.get(index + 1).filter(|next| next.language == "json") else {
+            continue;
+        };
+        let [before, after] = events.text.lines().collect::<Vec<_>>()[..] else {
+            panic!("two lines are expected: {}", events.text)
+        };
+        let surroundings = Surroundings {
+            clock: Clock::system(),
+            host,
+        };
+        let processors = Processors::new(&config.processors, &[], &surroundings);
+        let mut notices = Vec::new();
+        let verdict = processors
+            .chain("any")
+            .run(Bytes::copy_from_slice(before.as_bytes()), &mut notices);
+        let Verdict::Keep(got) = verdict else {
+            panic!("dropped: {}", block.text)
+        };
+        assert_eq!(std::str::from_utf8(&got).unwrap(), after, "{}", block.text);
+        assert_eq!(notices, [], "{}", block.text);
+        shown += 1;
+    }
+    assert!(shown >= 14, "{shown}");
+}
+
+/// Names of options, by processor, as the tables of the documentation have them.
+#[test]
+fn every_processor_of_the_sample_is_documented_with_all_its_options() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/processors.md")).unwrap();
+    let sample = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("ecsbeat.yml")).unwrap();
+    let section = sample
+        .split("# ================================ Processors")
+        .nth(1)
+        .and_then(|rest| rest.split("# =================================== Paths").next())
+        .unwrap();
+    let mut documented = "";
+    let mut checked = 0;
+    for line in section.lines() {
+        if let Some(name) = line.strip_prefix("  #- ").and_then(|rest| rest.strip_suffix(':')) {
+            if name == "if" {
+                break;
+            }
+            let heading = format!("### {name}\n");
+            documented = text.split(&heading).nth(1).unwrap_or_else(|| panic!("{heading}"));
+            documented = documented.split("\n### ").next().unwrap();
+        } else if let Some(rest) = line
+            .strip_prefix("      #")
+            .filter(|rest| rest.starts_with(char::is_lowercase))
+        {
+            let option = rest.split(": ").next().unwrap();
+            if option.trim_end_matches(':').starts_with("when") {
+                continue;
+            }
+            let option = option.trim_end_matches(':');
+            assert!(
+                documented.contains(&format!("`{option}`")),
+                "{option} is not in:\n{documented}"
+            );
+            checked += 1;
+        }
+    }
+    assert!(checked > 35, "{checked}");
 }

@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::stream;
+use prometheus_client::metrics::counter::Counter;
 use reqwest::header::{
     AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
     RETRY_AFTER,
@@ -34,6 +35,7 @@ const MAX_ANSWER: usize = 64 << 20;
 pub(super) struct Client {
     http: reqwest::Client,
     hosts: Vec<Url>,
+    read: Counter,
 }
 
 /// What is asked.
@@ -61,7 +63,8 @@ pub(super) struct Answer {
 }
 
 impl Client {
-    pub(super) fn new(config: &ElasticsearchOutput) -> Result<Self, BuildError> {
+    /// `read` counts the bytes of answers, unpacked.
+    pub(super) fn new(config: &ElasticsearchOutput, read: &Counter) -> Result<Self, BuildError> {
         let setting = |key: &str, problem: String| BuildError::Setting {
             key: format!("output.elasticsearch.{key}"),
             problem,
@@ -94,15 +97,18 @@ impl Client {
                 )
             })?;
             builder = builder.proxy(proxy);
-        } else if config.proxy_disable || config.hosts.iter().all(is_loopback) {
-            // The environment's proxy is for the outside, as in Beats.
+        } else if !uses_environment(config) {
             builder = builder.no_proxy();
         }
         let http = builder
             .build()
             .map_err(|error| setting("hosts", format!("no client for them: {}", chain(&error))))?;
         let hosts = config.hosts.iter().cloned().map(without_userinfo).collect();
-        Ok(Self { http, hosts })
+        Ok(Self {
+            http,
+            hosts,
+            read: read.clone(),
+        })
     }
 
     /// Number of hosts.
@@ -164,6 +170,7 @@ impl Client {
                     self.name(host)
                 )));
             }
+            self.read.inc_by(chunk.len() as u64);
             body.extend_from_slice(&chunk);
         }
         Ok(Answer {
@@ -204,12 +211,20 @@ impl Client {
 
     fn transport(&self, host: usize, budget: Duration, error: reqwest::Error) -> SinkError {
         let name = self.name(host);
-        if error.is_timeout() {
-            return SinkError::Transport(format!("{name}: no answer within {budget:?}"));
+        // What fails once there is a connection fails in most cases while the answer is waited for.
+        let of_answer = !error.is_connect();
+        let text = if error.is_timeout() {
+            format!("{name}: no answer within {budget:?}")
+        } else {
+            let error = error.without_url();
+            let advice = tls::advice(&error).map_or_else(String::new, |advice| format!(": {advice}"));
+            format!("{name}: {}{advice}", chain(&error))
+        };
+        if of_answer {
+            SinkError::Unanswered(text)
+        } else {
+            SinkError::Transport(text)
         }
-        let error = error.without_url();
-        let advice = tls::advice(&error).map_or_else(String::new, |advice| format!(": {advice}"));
-        SinkError::Transport(format!("{name}: {}{advice}", chain(&error)))
     }
 }
 
@@ -269,6 +284,11 @@ fn headers(config: &ElasticsearchOutput) -> Result<HeaderMap, BuildError> {
         headers.insert(AUTHORIZATION, value);
     }
     Ok(headers)
+}
+
+/// Whether `HTTP_PROXY` and the like count. They are for the outside, as in Beats.
+pub(super) fn uses_environment(config: &ElasticsearchOutput) -> bool {
+    config.proxy_url.is_none() && !config.proxy_disable && !config.hosts.iter().all(is_loopback)
 }
 
 fn is_loopback(url: &Url) -> bool {

@@ -9,6 +9,7 @@ mod bulk;
 mod client;
 mod dead_letter;
 mod publish;
+mod reach;
 mod setup;
 mod template;
 #[cfg(test)]
@@ -16,13 +17,14 @@ mod tests;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use tokio::time::Instant;
 
 use super::format::Format;
+use super::hosts::Chosen;
 use super::selector::Selector;
 use super::writer::Writer;
 use super::{BuildError, Outcome, Sink, SinkError};
@@ -30,6 +32,7 @@ use crate::config::{ElasticsearchOutput, NonIndexable, Template};
 use crate::election::Permit;
 use crate::event::Event;
 use client::Client;
+pub(super) use reach::test;
 pub use template::index_template;
 
 /// What is asked back of a bulk: enough to tell each event's fate by its id.
@@ -39,24 +42,16 @@ const FILTER: &str = "errors,items.*._id,items.*.status,items.*.error.type,items
 /// One worker's connection.
 pub struct Elasticsearch {
     shared: Arc<Shared>,
-    host: Host,
+    host: Chosen,
 }
 
 /// Parameters and headers may hold secrets: they are not shown.
 impl fmt::Debug for Elasticsearch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Elasticsearch")
-            .field("host", &self.shared.client.name(self.host()))
+            .field("host", &self.shared.client.name(self.host.now()))
             .finish_non_exhaustive()
     }
-}
-
-/// Which host a connection uses.
-enum Host {
-    /// Each connection its own, the next one after a failure.
-    Own(usize),
-    /// All connections the same, another one at random after a failure.
-    Common(Arc<AtomicUsize>),
 }
 
 /// What the connections of one output have in common.
@@ -95,11 +90,12 @@ impl Deadline {
 }
 
 impl Elasticsearch {
-    /// `workers` connections for each host; `written` counts bytes.
+    /// `workers` connections for each host; `written` and `read` count bytes of bulks and of all answers.
     pub fn new(
         config: &ElasticsearchOutput,
         template: &Template,
         written: &Counter,
+        read: &Counter,
     ) -> Result<Vec<Self>, BuildError> {
         let key = |name: &str| format!("output.elasticsearch.{name}");
         let dead_letters = match &config.non_indexable {
@@ -122,7 +118,7 @@ impl Elasticsearch {
         let mut parameters = vec![("filter_path".to_owned(), FILTER.to_owned())];
         parameters.extend(config.parameters.iter().cloned());
         let shared = Arc::new(Shared {
-            client: Client::new(config)?,
+            client: Client::new(config, read)?,
             index: Selector::new(
                 (&key("indices"), &config.indices),
                 (&key("index"), Some(&config.index)),
@@ -144,38 +140,14 @@ impl Elasticsearch {
             overwrite: AtomicBool::new(template.overwrite),
             written: written.clone(),
         });
-        let hosts = shared.client.hosts();
-        let common = Arc::new(AtomicUsize::new(fastrand::usize(..hosts)));
-        Ok((0..hosts * config.workers.max(1))
-            .map(|position| Self {
+        let connections = Chosen::for_connections(shared.client.hosts(), config.workers, config.loadbalance);
+        Ok(connections
+            .into_iter()
+            .map(|host| Self {
                 shared: Arc::clone(&shared),
-                host: if config.loadbalance {
-                    Host::Own(position % hosts)
-                } else {
-                    Host::Common(Arc::clone(&common))
-                },
+                host,
             })
             .collect())
-    }
-
-    fn host(&self) -> usize {
-        match &self.host {
-            Host::Own(host) => *host,
-            Host::Common(host) => host.load(Ordering::Relaxed),
-        }
-    }
-
-    /// Turns to another host, unless another connection has done so for all of them already.
-    fn leave(&mut self, failed: usize) {
-        let hosts = self.shared.client.hosts();
-        match &mut self.host {
-            Host::Own(host) => *host = (failed + 1) % hosts,
-            Host::Common(_) if hosts == 1 => {}
-            Host::Common(host) => {
-                let other = (failed + 1 + fastrand::usize(..hosts - 1)) % hosts;
-                let _ = host.compare_exchange(failed, other, Ordering::Relaxed, Ordering::Relaxed);
-            }
-        }
     }
 
     fn deadline(&self, permit: &Permit) -> Deadline {
@@ -188,22 +160,22 @@ impl Elasticsearch {
 
 impl Sink for Elasticsearch {
     async fn connect(&mut self, permit: &Permit) -> Result<(), SinkError> {
-        let (host, deadline) = (self.host(), self.deadline(permit));
+        let (host, deadline) = (self.host.now(), self.deadline(permit));
         let connected = self.shared.connect(host, &deadline).await;
         if connected.is_err() {
-            self.leave(host);
+            self.host.leave(host);
         }
         connected
     }
 
     async fn publish(&mut self, permit: &Permit, batch: &[Event]) -> Result<Vec<Outcome>, SinkError> {
-        let (host, deadline) = (self.host(), self.deadline(permit));
+        let (host, deadline) = (self.host.now(), self.deadline(permit));
         let published = self.shared.publish(host, batch, &deadline).await;
         // A batch that is too large, or a disk that takes no dead letter, is no fault of the host's.
         if let Err(error) = &published
             && !matches!(error, SinkError::TooLarge(_) | SinkError::Io(_))
         {
-            self.leave(host);
+            self.host.leave(host);
         }
         published
     }

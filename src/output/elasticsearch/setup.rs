@@ -31,8 +31,12 @@ struct Version {
     distribution: Option<String>,
 }
 
-/// Asks the server what it is, and refuses one that cannot take our events.
-pub(super) async fn greet(client: &Client, host: usize, deadline: &Deadline) -> Result<(), SinkError> {
+/// Asks the server what it is, and refuses one that cannot take our events. Gives its version, where it tells.
+pub(super) async fn greet(
+    client: &Client,
+    host: usize,
+    deadline: &Deadline,
+) -> Result<Option<String>, SinkError> {
     let request = Request {
         method: Method::GET,
         path: &[],
@@ -43,7 +47,7 @@ pub(super) async fn greet(client: &Client, host: usize, deadline: &Deadline) -> 
     match answer.status {
         200..=299 => {}
         // A user who may only write events may not ask for the version: then it shows when we write.
-        403 => return Ok(()),
+        403 => return Ok(None),
         _ => return Err(client.refusal(host, "connecting", &answer)),
     }
     let Ok(Greeting { version }) = serde_json::from_slice(&answer.body) else {
@@ -63,7 +67,10 @@ pub(super) async fn greet(client: &Client, host: usize, deadline: &Deadline) -> 
             OLDEST.1
         )));
     }
-    Ok(())
+    Ok(Some(match version.distribution {
+        Some(distribution) => format!("{} ({distribution})", version.number),
+        None => version.number,
+    }))
 }
 
 /// Loads the template where there is none of its name, or where `overwrite` says so. Tells whether it did.

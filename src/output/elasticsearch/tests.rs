@@ -213,7 +213,7 @@ fn template() -> Template {
 }
 
 fn sinks(config: &ElasticsearchOutput) -> Vec<Elasticsearch> {
-    Elasticsearch::new(config, &template(), &Counter::default()).unwrap()
+    Elasticsearch::new(config, &template(), &Counter::default(), &Counter::default()).unwrap()
 }
 
 fn sink(config: &ElasticsearchOutput) -> Elasticsearch {

@@ -70,6 +70,10 @@ x-user: monitor
         ),
         ("tags: [CANARY-ecs]\n", "tags: ['${ECS_PASSWORD}']\n"),
         (
+            "processors: [{add_tags: {tags: [a]}}]\n",
+            "processors:\n  - add_tags.tags:\n      - a\n",
+        ),
+        (
             "output.elasticsearch.proxy_disable: true\n",
             "output: {elasticsearch: {proxy_disable: true}}\n",
         ),
@@ -141,6 +145,40 @@ fn whatever_else_differs_changes_the_hash_of_the_configuration() {
         ("http:", "output.elasticsearch.ssl: {}\nhttp:"),
         ("http:", "tags: [a]\nhttp:"),
         ("http:", "fields: {a: 1}\nhttp:"),
+        ("http:", "processors: [{add_host_metadata: ~}]\nhttp:"),
+        (
+            "http:",
+            "processors: [{add_host_metadata: ~}, {add_host_metadata: ~}]\nhttp:",
+        ),
+        ("http:", "processors: [{drop_fields.fields: [a, /b/]}]\nhttp:"),
+        ("http:", "processors: [{drop_fields.fields: [a, /c/]}]\nhttp:"),
+        ("http:", "processors: [{drop_event.when.equals: {a: 1}}]\nhttp:"),
+        ("http:", "processors: [{drop_event.when.equals: {a: 2}}]\nhttp:"),
+        ("http:", "processors: [{drop_event.when.regexp: {a: b}}]\nhttp:"),
+        (
+            "http:",
+            "processors: [{drop_event.when.network: {a: private}}]\nhttp:",
+        ),
+        (
+            "http:",
+            "processors: [{if.equals: {a: 1}, then: {drop_event: ~}}]\nhttp:",
+        ),
+        (
+            "http:",
+            "processors: [{if.equals: {a: 1}, then: {add_tags.tags: [a]}, else: {drop_event: ~}}]\nhttp:",
+        ),
+        (
+            "http:",
+            "processors: [{add_tags.tags: [a]}, {add_tags.tags: [b]}]\nhttp:",
+        ),
+        (
+            "http:",
+            "processors: [{add_tags.tags: [b]}, {add_tags.tags: [a]}]\nhttp:",
+        ),
+        (
+            "{type: auditevent}",
+            "{type: auditevent, processors: [{add_tags.tags: [a]}]}",
+        ),
         ("cluster: prod", "cluster: prod, retry_timeout: 2s"),
         ("cluster: prod", "cluster: test"),
         ("etcd1, etcd2", "etcd1, etcd4"),
@@ -204,6 +242,12 @@ fn the_identity_is_what_ids_and_streams_are_made_of() {
             "{type: auditevent, interval: 2m, window: {lag: 2m, overlap: 1m}}",
         ),
         ("{type: auditevent}", "{type: auditevent, headers: {a: b}}"),
+        // Ids are made before any processor sees the event.
+        (
+            "{type: auditevent}",
+            "{type: auditevent, processors: [{drop_fields.fields: [id]}]}",
+        ),
+        ("http:", "processors: [{drop_fields.fields: [timestamp]}]\nhttp:"),
         ("10.1.83.51", "10.1.83.99"),
         ("cluster: prod", "cluster: test, safety_margin: 1100ms, ttl: 11s"),
     ];

@@ -6,45 +6,11 @@ use ecsbeat::dcs::etcd::EtcdStore;
 use ecsbeat::dcs::{DcsError, Request, Response};
 use ecsbeat::telemetry::metrics::Metrics;
 use etcd_client::Permission;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
 use super::watch::Watching;
 use super::{PROBE, always, ask, delete, get, grant, put, read, txn};
+use crate::support::authority::{Authority, Pair};
 use crate::support::etcd::{Builder, Etcd};
-
-/// A private authority.
-pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-/// A certificate and its key, PEM.
-pub(crate) struct Pair {
-    pub(crate) certificate: String,
-    pub(crate) key: String,
-}
-
-impl Authority {
-    pub(crate) fn new(name: &str) -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
-    }
-
-    pub(crate) fn pem(&self) -> String {
-        self.0.pem()
-    }
-
-    pub(crate) fn issue(&self, name: &str, alternative: &[&str]) -> Pair {
-        let key = KeyPair::generate().unwrap();
-        let names: Vec<String> = alternative.iter().map(|&name| name.to_owned()).collect();
-        let mut params = CertificateParams::new(names).unwrap();
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, name);
-        Pair {
-            certificate: params.signed_by(&key, &self.0).unwrap().pem(),
-            key: key.serialize_pem(),
-        }
-    }
-}
 
 /// An etcd with a certificate of `authority` for its address, or for another name.
 pub(crate) fn server(authority: &Authority, name: Option<&str>) -> Builder {

@@ -1,6 +1,7 @@
 //! Logins and certificates: a replica that must show who it is leads like any other.
 
 use crate::dcs::{auth, tls};
+use crate::support::authority::Authority;
 use crate::support::cluster::{Cluster, Setup};
 use crate::support::etcd::{Builder, Etcd};
 
@@ -32,7 +33,7 @@ async fn a_replica_that_logs_in_leads() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_that_shows_a_certificate_leads() {
-    let (authority, clients) = (tls::Authority::new("ours"), tls::Authority::new("clients"));
+    let (authority, clients) = (Authority::new("ours"), Authority::new("clients"));
     let etcd = tls::asking(tls::server(&authority, None), &clients).start().await;
     let pair = clients.issue("ecsbeat", &[]);
     let folder = tempfile::tempdir().unwrap();

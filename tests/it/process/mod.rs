@@ -16,5 +16,7 @@ mod kill;
 mod once;
 /// Every way in which Elasticsearch fails.
 mod outage;
+/// What processors drop, and what they cannot change.
+mod processors;
 /// Signals, hanging ends, one process per directory.
 mod stop;

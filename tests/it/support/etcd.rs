@@ -154,8 +154,8 @@ impl Builder {
     }
 }
 
-/// An address of this machine that only this cluster uses, so that a port that was free stays free.
-fn own_address() -> Ipv4Addr {
+/// An address of this machine that nobody else uses, so that a port that was free stays free.
+pub(crate) fn own_address() -> Ipv4Addr {
     Ipv4Addr::new(127, fastrand::u8(1..), fastrand::u8(..), fastrand::u8(1..255))
 }
 

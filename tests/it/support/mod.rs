@@ -4,14 +4,26 @@
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 #![allow(clippy::panic, reason = "a wait that is over fails its test")]
 
+/// Private certificate authorities.
+pub(crate) mod authority;
 pub(crate) mod bench;
 /// Replicas of one cluster, with all that they need.
 pub(crate) mod cluster;
 /// Real etcd clusters.
 pub(crate) mod etcd;
+/// Kafka brokers, what stands before them, and a reader.
+pub(crate) mod kafka;
+/// A recording server of the Lumberjack protocol.
+pub(crate) mod lumberjack;
+/// A host name whose address changes.
+pub(crate) mod names;
 /// The real binary as a process of its own, and the directory it lives in.
 pub(crate) mod process;
+/// Real Redis servers.
+pub(crate) mod redis;
 mod rig;
+/// A federation whose clock stands still.
+pub(crate) mod still;
 /// A proxy that loses connections.
 pub(crate) mod swallower;
 /// What of the logs must have been delivered, and what was.

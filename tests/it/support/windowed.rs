@@ -74,15 +74,27 @@ pub(crate) fn rows_in(directory: &Path) -> Vec<Row> {
 
 /// Every line of the files in a directory.
 pub(crate) fn lines_in(directory: &Path) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(directory) else {
-        return Vec::new();
-    };
-    let mut lines = Vec::new();
-    for entry in entries {
-        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
-        lines.extend(text.lines().map(str::to_owned));
-    }
-    lines
+    texts_in(directory)
+        .iter()
+        .flat_map(|text| text.lines().map(str::to_owned))
+        .collect()
+}
+
+/// As [`lines_in`], without what is being written: a line is there when its end is.
+pub(crate) fn whole_lines_in(directory: &Path) -> Vec<String> {
+    let whole = |text: &String| text[..text.rfind('\n').map_or(0, |end| end + 1)].to_owned();
+    let texts: Vec<String> = texts_in(directory).iter().map(whole).collect();
+    texts
+        .iter()
+        .flat_map(|text| text.lines().map(str::to_owned))
+        .collect()
+}
+
+fn texts_in(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten();
+    entries
+        .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())
+        .collect()
 }
 
 /// The urns of every row from `from` to `to` (epoch seconds).
@@ -146,7 +158,12 @@ pub(crate) fn exactly_once(sim: &Sim, arrived: &[Row]) {
     assert!(arrived.len() > 20, "too little to tell anything");
     let doubled = doubled(arrived);
     assert!(doubled.is_empty(), "stored more than once: {doubled:?}");
-    let truth = truth(sim, 0, sim.now() + 1);
-    let strange: Vec<&Row> = arrived.iter().filter(|row| !truth.contains(&row.urn)).collect();
+    let strange = strange(sim, arrived);
     assert!(strange.is_empty(), "never happened: {strange:?}");
+}
+
+/// The rows that never happened.
+pub(crate) fn strange<'r>(sim: &Sim, arrived: &'r [Row]) -> Vec<&'r Row> {
+    let truth = truth(sim, 0, sim.now() + 1);
+    arrived.iter().filter(|row| !truth.contains(&row.urn)).collect()
 }

@@ -50,7 +50,13 @@ async fn leaves_a_template_that_is_there_unless_told_to_overwrite_it_which_happe
         overwrite: true,
         ..template()
     };
-    let mut sinks = Elasticsearch::new(&config(&[&server.url]), &overwriting, &Counter::default()).unwrap();
+    let mut sinks = Elasticsearch::new(
+        &config(&[&server.url]),
+        &overwriting,
+        &Counter::default(),
+        &Counter::default(),
+    )
+    .unwrap();
     connect(&mut sinks[0]).await.unwrap();
     connect(&mut sinks[0]).await.unwrap();
     assert_eq!(puts(&server), 1);
@@ -59,7 +65,13 @@ async fn leaves_a_template_that_is_there_unless_told_to_overwrite_it_which_happe
         ..template()
     };
     let before = server.asked().len();
-    let mut sinks = Elasticsearch::new(&config(&[&server.url]), &disabled, &Counter::default()).unwrap();
+    let mut sinks = Elasticsearch::new(
+        &config(&[&server.url]),
+        &disabled,
+        &Counter::default(),
+        &Counter::default(),
+    )
+    .unwrap();
     connect(&mut sinks[0]).await.unwrap();
     assert_eq!(server.asked().len(), before + 1, "only the greeting");
 }
@@ -182,14 +194,14 @@ async fn with_load_balancing_each_connection_keeps_its_host_until_it_fails() {
     };
     let mut sinks = sinks(&config);
     assert_eq!(sinks.len(), 4);
-    let hosts: Vec<usize> = sinks.iter().map(Elasticsearch::host).collect();
+    let hosts: Vec<usize> = sinks.iter().map(|sink| sink.host.now()).collect();
     assert_eq!(hosts, [0, 1, 0, 1]);
     publish(&mut sinks[0], &[event("{}")]).await.unwrap();
-    assert_eq!(sinks[0].host(), 0);
+    assert_eq!(sinks[0].host.now(), 0);
     publish(&mut sinks[1], &[event("{}")]).await.unwrap_err();
-    assert_eq!(sinks[1].host(), 0);
+    assert_eq!(sinks[1].host.now(), 0);
     publish(&mut sinks[1], &[event("{}")]).await.unwrap();
-    assert_eq!(sinks[3].host(), 1, "the other connection has not failed");
+    assert_eq!(sinks[3].host.now(), 1, "the other connection has not failed");
 }
 
 #[tokio::test]
@@ -202,20 +214,21 @@ async fn without_load_balancing_all_connections_use_one_host_and_change_it_toget
     let urls: Vec<&str> = servers.iter().map(|server| server.url.as_str()).collect();
     let config = ElasticsearchOutput {
         loadbalance: false,
+        workers: 2,
         ..config(&urls)
     };
     let mut sinks = sinks(&config);
     for _ in 0..20 {
-        let before = sinks[0].host();
-        assert_eq!(sinks[1].host(), before);
+        let before = sinks[0].host.now();
+        assert_eq!(sinks[1].host.now(), before);
         publish(&mut sinks[0], &[event("{}")]).await.unwrap_err();
-        assert_ne!(sinks[0].host(), before);
-        assert_eq!(sinks[1].host(), sinks[0].host());
+        assert_ne!(sinks[0].host.now(), before);
+        assert_eq!(sinks[1].host.now(), sinks[0].host.now());
     }
     // A connection that fails late on a host that was left already does not push the others away again.
-    let now = sinks[0].host();
-    sinks[1].leave((now + 1) % 3);
-    assert_eq!(sinks[0].host(), now);
+    let now = sinks[0].host.now();
+    sinks[1].host.leave((now + 1) % 3);
+    assert_eq!(sinks[0].host.now(), now);
 }
 
 #[tokio::test]
@@ -254,7 +267,7 @@ async fn a_server_that_does_not_answer_costs_no_more_than_the_budget() {
     let short = permit(Duration::from_millis(100));
     let error = sink.publish(&short, &[event("{}")]).await.unwrap_err();
     assert!(
-        matches!(&error, SinkError::Transport(text) if text.contains("no answer within")),
+        matches!(&error, SinkError::Unanswered(text) if text.contains("no answer within")),
         "{error:?}"
     );
     assert!(begin.elapsed() < Duration::from_secs(5));
@@ -263,7 +276,7 @@ async fn a_server_that_does_not_answer_costs_no_more_than_the_budget() {
 #[test]
 fn settings_that_cannot_be_used_are_named() {
     let build = |config: &ElasticsearchOutput| -> BuildError {
-        Elasticsearch::new(config, &template(), &Counter::default()).unwrap_err()
+        Elasticsearch::new(config, &template(), &Counter::default(), &Counter::default()).unwrap_err()
     };
     let good = || config(&["https://localhost:9200"]);
     let cases = [
@@ -362,7 +375,7 @@ async fn https_works_with_the_ssl_settings_and_failures_say_what_to_do() {
             ssl,
             ..config(&[url])
         };
-        Elasticsearch::new(&config, &untemplated, &Counter::default())
+        Elasticsearch::new(&config, &untemplated, &Counter::default(), &Counter::default())
             .unwrap()
             .remove(0)
     };

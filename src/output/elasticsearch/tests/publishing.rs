@@ -37,8 +37,8 @@ async fn the_body_is_the_batch_line_by_line_packed_or_not() {
             pipelines: vec![rule("P-%{[p]}")],
             ..config(&[&server.url])
         };
-        let written = Counter::default();
-        let mut sink = Elasticsearch::new(&config, &template(), &written)
+        let (written, read) = (Counter::default(), Counter::default());
+        let mut sink = Elasticsearch::new(&config, &template(), &written, &read)
             .unwrap()
             .remove(0);
         let batch = [
@@ -61,6 +61,7 @@ async fn the_body_is_the_batch_line_by_line_packed_or_not() {
             if level == 0 { "" } else { "gzip" }
         );
         assert_eq!(written.get(), asked.body.len() as u64);
+        assert!(read.get() > 0);
     }
 }
 

@@ -1,10 +1,12 @@
 //! A fake Elasticsearch that records what it is sent, so that a test knows what arrived, how often and when.
 //!
 //! It knows the start-up calls of a shipper (`GET /`, templates, data streams, pipelines) and the bulk API with
-//! `create` and `index`, gzip and `filter_path`. It searches nothing. Faults are set with [`Bulk::set`].
+//! `create` and `index`, gzip and `filter_path`. It gives back what it holds, index by index, and searches nothing.
+//! Faults are set with [`Bulk::set`].
 
 mod fault;
 mod items;
+mod search;
 mod service;
 mod store;
 

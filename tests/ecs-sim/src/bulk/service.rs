@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::fault::{BulkFault, BulkRule, Rules};
 use super::store::{BulkRequest, Store, now_ms};
-use super::{Config, items};
+use super::{Config, items, search};
 use crate::http::{BreakOff, Reply, Request, Service, Silence};
 
 /// All that the connections share.
@@ -23,9 +23,9 @@ pub(crate) struct Shared {
 }
 
 /// A status and a body.
-type Said = (u16, Value);
+pub(super) type Said = (u16, Value);
 
-fn error(status: u16, kind: &str, reason: &str) -> Said {
+pub(super) fn error(status: u16, kind: &str, reason: &str) -> Said {
     (
         status,
         json!({ "error": { "type": kind, "reason": reason, "root_cause": [] }, "status": status }),
@@ -103,7 +103,21 @@ impl Shared {
                 self.rules.clear();
                 (200, json!({ "ok": true }))
             }
-            _ => self.resource(request, path),
+            ("POST", "/_security/api_key") => self.api_key(),
+            _ => search::answer(&self.store, request).unwrap_or_else(|| self.resource(request, path)),
+        }
+    }
+
+    /// Every key is the account's own name and password.
+    fn api_key(&self) -> Said {
+        match self
+            .config
+            .account
+            .as_deref()
+            .and_then(|account| account.split_once(':'))
+        {
+            Some((name, password)) => (200, json!({ "id": name, "api_key": password })),
+            None => error(400, "illegal_argument_exception", "security is not enabled"),
         }
     }
 

@@ -256,6 +256,34 @@ impl Store {
         self.state.lock().resources.remove(path).is_some()
     }
 
+    /// Removes every resource whose path has the form of the pattern.
+    pub(crate) fn remove_resources(&self, pattern: &str) {
+        self.state
+            .lock()
+            .resources
+            .retain(|path, _| !matches(pattern, path));
+    }
+
+    /// Removes an index with all that is in it.
+    pub(crate) fn remove_index(&self, index: &str) {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        state.documents.retain(|document| document.index != index);
+        state.places = (state.documents.iter().enumerate())
+            .map(|(place, document)| ((document.index.clone(), document.id.clone()), place))
+            .collect();
+        state.resources.remove(&format!("/{index}"));
+    }
+
+    /// The index template that an index of this name is made by: of those that fit, the one of the highest priority.
+    pub(crate) fn template(&self, index: &str) -> Option<Value> {
+        let state = self.state.lock();
+        let templates = (state.resources.iter()).filter(|(path, _)| path.starts_with("/_index_template/"));
+        let fitting = templates.filter(|(_, body)| patterns(body).any(|pattern| matches(pattern, index)));
+        let best = fitting.max_by_key(|(_, body)| body.get("priority").and_then(Value::as_u64));
+        best.map(|(_, body)| body.clone())
+    }
+
     pub(crate) fn resource(&self, path: &str) -> Option<Value> {
         self.state.lock().resources.get(path).cloned()
     }
@@ -323,7 +351,7 @@ fn patterns(template: &Value) -> impl Iterator<Item = &str> {
 }
 
 /// Whether `name` has the form of a pattern with stars.
-fn matches(pattern: &str, name: &str) -> bool {
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
     let Some(mut rest) = name.strip_prefix(first) else {

@@ -247,3 +247,87 @@ async fn it_speaks_tls() {
     assert_eq!(bulk.len(), 4);
     bulk.shutdown().await;
 }
+
+/// Status and answer.
+async fn ask(bulk: &Bulk, method: &str, path: &str, body: &Value) -> (u16, Value) {
+    let method = method.parse().unwrap();
+    let request = http().request(method, format!("{}{path}", bulk.url()));
+    let request = if body.is_null() {
+        request
+    } else {
+        request.body(body.to_string())
+    };
+    let answer = request.send().await.unwrap();
+    (answer.status().as_u16(), parse(answer).await)
+}
+
+#[tokio::test]
+async fn what_is_held_is_given_back_index_by_index_and_removed() {
+    let bulk = start().await;
+    let template = |pattern: &str, priority: u64, kind: &str| {
+        json!({ "index_patterns": [pattern], "priority": priority,
+                "template": { "mappings": { "properties": { "v": { "type": kind } } } } })
+    };
+    ask(
+        &bulk,
+        "PUT",
+        "/_index_template/any",
+        &template("ecs-*", 1, "text"),
+    )
+    .await;
+    ask(&bulk, "PUT", "/_index_template/a", &template("ecs-a", 2, "long")).await;
+    send(&bulk, "/_bulk", BODY).await.unwrap();
+    send(&bulk, "/_bulk", &BODY.replace("ecs-a", "ecs-b"))
+        .await
+        .unwrap();
+
+    assert_eq!(ask(&bulk, "POST", "/ecs-a/_refresh", &Value::Null).await.0, 200);
+    let query = json!({ "size": 1, "query": { "match_all": {} } });
+    let (status, found) = ask(&bulk, "POST", "/ecs-*/_search", &query).await;
+    assert_eq!((status, &found["hits"]["total"]["value"]), (200, &json!(4)));
+    assert_eq!(
+        found["hits"]["hits"],
+        json!([{ "_index": "ecs-a", "_id": "1", "_version": 1, "_source": { "ecs-event-type": "alert", "v": 1 } }])
+    );
+    let less = json!({ "query": { "term": { "v": 1 } } });
+    assert_eq!(ask(&bulk, "POST", "/ecs-a/_search", &less).await.0, 400);
+    let (_, mapping) = ask(&bulk, "GET", "/ecs-*/_mapping", &Value::Null).await;
+    let kind = |index: &str| mapping[index]["mappings"]["properties"]["v"]["type"].clone();
+    assert_eq!((kind("ecs-a"), kind("ecs-b")), (json!("long"), json!("text")));
+    assert_eq!(ask(&bulk, "POST", "/ecs-c/_search", &query).await.0, 404);
+
+    assert_eq!(ask(&bulk, "DELETE", "/ecs-*", &Value::Null).await.0, 400);
+    assert_eq!(ask(&bulk, "DELETE", "/ecs-a", &Value::Null).await.0, 200);
+    assert_eq!(
+        ask(&bulk, "GET", "/ecs-*", &Value::Null).await.1,
+        json!({ "ecs-b": {} })
+    );
+    // What is gone can come again.
+    let again = parse(send(&bulk, "/_bulk", BODY).await.unwrap()).await;
+    assert_eq!(again["errors"], false);
+    ask(&bulk, "DELETE", "/_index_template/*", &Value::Null).await;
+    assert!(bulk.resources().is_empty());
+}
+
+#[tokio::test]
+async fn data_streams_come_to_be_with_their_first_document() {
+    let bulk = start().await;
+    let template = json!({ "index_patterns": ["ecs-*"], "data_stream": {} });
+    ask(&bulk, "PUT", "/_index_template/ecs", &template).await;
+    assert_eq!(
+        ask(&bulk, "GET", "/_data_stream/ecs-a", &Value::Null).await.0,
+        404
+    );
+    send(&bulk, "/_bulk", BODY).await.unwrap();
+    let (status, found) = ask(&bulk, "GET", "/_data_stream/ecs-a", &Value::Null).await;
+    assert_eq!(
+        (status, &found["data_streams"][0]["name"]),
+        (200, &json!("ecs-a"))
+    );
+    assert_eq!(ask(&bulk, "DELETE", "/ecs-a", &Value::Null).await.0, 400);
+    assert_eq!(
+        ask(&bulk, "DELETE", "/_data_stream/ecs-*", &Value::Null).await.0,
+        200
+    );
+    assert!(bulk.is_empty());
+}

@@ -1,0 +1,283 @@
+//! Brokers that are gone, or refuse: nothing is lost, and what is said is of use.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use ecsbeat::output::{Outcome, Sink as _, SinkError};
+use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Code};
+use serde_json::json;
+
+use super::{connected, deliver, event, numbered, numbers, output, permit, permit_for};
+use crate::support::kafka::front::{self, Deed};
+use crate::support::kafka::{Brokers, Read};
+use crate::support::within;
+
+const FENCINGS: [&str; 2] = ["idempotent", "transactional"];
+
+/// What arrived, whether once or more often: the brokers behind these tests show what was aborted as well.
+fn arrived(read: &[Read]) -> BTreeSet<usize> {
+    numbers(read).into_iter().collect()
+}
+
+#[tokio::test]
+async fn brokers_that_are_down_at_the_start_are_waited_for() {
+    for fencing in FENCINGS {
+        let brokers = Brokers::start(1).topic("ecs", 2);
+        brokers.down(1);
+        let mut output = output(&brokers.addresses(), &format!("topic: ecs\nfencing: {fencing}"));
+        let error = output
+            .connect(&permit_for(Duration::from_secs(2)).await)
+            .await
+            .unwrap_err();
+        assert!(matches!(error, SinkError::Transport(_)), "{error:?}");
+        assert!(error.to_string().contains("Connection refused"), "{error}");
+        // Without a connection nothing is sent, and the publisher is told.
+        let error = output
+            .publish(&permit_for(Duration::from_secs(2)).await, &numbered(0..3))
+            .await
+            .unwrap_err();
+        assert!(matches!(error, SinkError::Transport(_)), "{error:?}");
+        brokers.up(1);
+        output.connect(&permit().await).await.unwrap();
+        assert_eq!(deliver(&mut output, &numbered(0..3), 3).await.len(), 0);
+        assert_eq!(numbers(&brokers.read("ecs").await), [0, 1, 2], "{fencing}");
+    }
+}
+
+#[tokio::test]
+async fn a_broker_that_goes_down_holds_its_events_up_and_loses_none() {
+    for fencing in FENCINGS {
+        let brokers = Brokers::start(3).topic("ecs", 6);
+        for partition in 0..6 {
+            brokers.leader("ecs", partition, Some(partition % 3 + 1));
+        }
+        let mut output = connected(
+            &brokers,
+            &format!("topic: ecs\nkey: '%{{[host]}}'\nfencing: {fencing}"),
+        )
+        .await;
+        deliver(&mut output, &numbered(0..100), 1).await;
+        brokers.down(2);
+        let result = output
+            .publish(&permit_for(Duration::from_secs(3)).await, &numbered(100..200))
+            .await;
+        let left = match result {
+            Err(SinkError::BrokenOff { outcomes, cause }) if fencing == "idempotent" => {
+                // What the other brokers took is settled.
+                assert!(matches!(*cause, SinkError::Transport(_)), "{cause:?}");
+                assert!(outcomes.contains(&Outcome::Acked) && outcomes.len() == 100);
+                let left = numbered(100..200).into_iter().zip(outcomes);
+                left.filter(|(_, outcome)| *outcome != Outcome::Acked)
+                    .map(|(event, _)| event)
+                    .collect()
+            }
+            Err(SinkError::Transport(_)) if fencing == "transactional" => numbered(100..200),
+            other => panic!("{fencing}: {other:?}"),
+        };
+        brokers.up(2);
+        deliver(&mut output, &left, 5).await;
+        deliver(&mut output, &numbered(200..300), 5).await;
+        assert_eq!(
+            arrived(&brokers.read("ecs").await),
+            (0..300).collect(),
+            "{fencing}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn errors_that_pass_are_not_even_noticed() {
+    for fencing in FENCINGS {
+        let brokers = Brokers::start(2).topic("ecs", 3);
+        let mut output = connected(&brokers, &format!("topic: ecs\nfencing: {fencing}")).await;
+        for code in [
+            Code::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+            Code::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
+            Code::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS,
+            Code::RD_KAFKA_RESP_ERR_THROTTLING_QUOTA_EXCEEDED,
+            Code::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE,
+            Code::RD_KAFKA_RESP_ERR__TRANSPORT,
+        ] {
+            brokers.fail(Api::Produce, &[code]);
+            let errors = deliver(&mut output, &numbered(0..30), 5).await;
+            println!("{fencing} {code:?}: {errors:?}");
+        }
+        assert_eq!(
+            arrived(&brokers.read("ecs").await),
+            (0..30).collect(),
+            "{fencing}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_right_that_is_missing_is_told_and_the_events_wait_for_it() {
+    for (fencing, requests) in [
+        ("idempotent", Api::Produce),
+        ("transactional", Api::Produce),
+        ("transactional", Api::AddPartitionsToTxn),
+    ] {
+        let brokers = Brokers::start(1).topic("ecs", 1);
+        let mut output = connected(&brokers, &format!("topic: ecs\nfencing: {fencing}")).await;
+        brokers.fail(requests, &[Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED]);
+        let error = output
+            .publish(&permit().await, &numbered(0..5))
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(error, SinkError::Denied(_)),
+            "{fencing} {requests:?}: {error:?}"
+        );
+        assert!(error.to_string().contains("\"ecs\""), "{error}");
+        deliver(&mut output, &numbered(0..5), 3).await;
+        assert_eq!(arrived(&brokers.read("ecs").await), (0..5).collect());
+    }
+    let brokers = Brokers::start(1);
+    brokers.fail(
+        Api::InitProducerId,
+        &[Code::RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED],
+    );
+    let mut output = output(
+        &brokers.addresses(),
+        "topic: ecs\nfencing: transactional\ntransactional_id: mine",
+    );
+    let error = output.connect(&permit().await).await.unwrap_err();
+    assert!(matches!(error, SinkError::Denied(_)), "{error:?}");
+    assert!(
+        error.to_string().contains("\"mine\"") && error.to_string().contains("grant Write"),
+        "{error}"
+    );
+    output.connect(&permit().await).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_too_large_together_is_sent_in_parts_and_what_is_too_large_alone_is_given_up() {
+    for fencing in FENCINGS {
+        let brokers = Brokers::start(1).topic("ecs", 1);
+        let mut output = connected(&brokers, &format!("topic: ecs\nfencing: {fencing}")).await;
+        brokers.fail(Api::Produce, &[Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
+        let error = output
+            .publish(&permit().await, &numbered(0..4))
+            .await
+            .unwrap_err();
+        assert!(matches!(error, SinkError::TooLarge(_)), "{fencing}: {error:?}");
+        // The publisher halves it.
+        deliver(&mut output, &numbered(0..2), 1).await;
+        brokers.fail(Api::Produce, &[Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
+        let error = output
+            .publish(&permit().await, &numbered(2..3))
+            .await
+            .unwrap_err();
+        assert!(matches!(error, SinkError::TooLarge(_)), "{fencing}: {error:?}");
+        deliver(&mut output, &numbered(3..4), 1).await;
+        let read = arrived(&brokers.read("ecs").await);
+        assert!([0, 1, 3].iter().all(|number| read.contains(number)), "{read:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_brokers_refuse_for_good_is_rejected() {
+    for fencing in FENCINGS {
+        let brokers = Brokers::start(1).topic("ecs", 2).topic("other", 1);
+        let mut output = connected(&brokers, &format!("topic: '%{{[to]}}'\nfencing: {fencing}")).await;
+        brokers.fail(Api::Produce, &[Code::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP]);
+        // One request for each topic; whichever is first is refused.
+        let batch = [
+            event(&json!({"to": "ecs", "n": 0})),
+            event(&json!({"to": "other", "n": 1})),
+        ];
+        let outcomes = output.publish(&permit().await, &batch).await.unwrap();
+        let acked = outcomes
+            .iter()
+            .filter(|outcome| **outcome == Outcome::Acked)
+            .count();
+        let rejected = outcomes
+            .iter()
+            .filter(|outcome| matches!(outcome, Outcome::Rejected { .. }))
+            .count();
+        assert_eq!(acked + rejected, 2, "{fencing}: {outcomes:?}");
+        assert!(rejected >= 1, "{fencing}: {outcomes:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_is_not_answered_is_found_out_and_nothing_is_doubled() {
+    for deed in [Deed::Cut, Deed::Hold] {
+        let brokers = Brokers::start(1).topic("ecs", 2);
+        let front = front::Builder::default().before(&brokers.addresses()).await;
+        let mut output = output(front.addresses(), "topic: ecs\nfencing: transactional");
+        output.connect(&permit().await).await.unwrap();
+        front.once(Api::EndTxn, deed);
+        let first = output
+            .publish(&permit_for(Duration::from_secs(3)).await, &numbered(0..20))
+            .await;
+        if deed == Deed::Cut {
+            // It is asked for again on the next connection, and that is answered.
+            assert!(first.unwrap().iter().all(|outcome| *outcome == Outcome::Acked));
+        } else {
+            let error = first.unwrap_err();
+            assert!(error.to_string().contains("commit"), "{error}");
+            front.release();
+            output.connect(&permit().await).await.unwrap();
+            let outcomes = output.publish(&permit().await, &numbered(0..20)).await.unwrap();
+            assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Acked));
+        }
+        deliver(&mut output, &numbered(20..30), 1).await;
+        assert_eq!(
+            numbers(&brokers.read("ecs").await),
+            (0..30).collect::<Vec<_>>(),
+            "{deed:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_sent_when_nobody_waits_or_the_permit_is_over() {
+    for dropped in [true, false] {
+        let brokers = Brokers::start(1).topic("ecs", 2);
+        let front = front::Builder::default().before(&brokers.addresses()).await;
+        let mut output = output(front.addresses(), "topic: ecs\nfencing: transactional");
+        output.connect(&permit().await).await.unwrap();
+        // Messages follow only when the transaction knows of their partitions.
+        front.once(Api::AddPartitionsToTxn, Deed::Hold);
+        let events = numbered(0..20);
+        let permit = permit_for(if dropped {
+            Duration::from_secs(30)
+        } else {
+            Duration::from_secs(1)
+        })
+        .await;
+        let publish = output.publish(&permit, &events);
+        if dropped {
+            tokio::select! {
+                result = publish => panic!("{result:?}"),
+                () = front.holds() => {}
+            }
+        } else {
+            let error = publish.await.unwrap_err();
+            assert!(matches!(error, SinkError::Transport(_)), "{error:?}");
+        }
+        // The thread gives up by itself, and every connection with it; only then what was held is passed on.
+        within(Duration::from_secs(20), "connections are closed", || {
+            brokers_left(&front)
+        })
+        .await;
+        front.release();
+        within(Duration::from_secs(20), "the last one too", || front.open() == 0).await;
+        assert_eq!(
+            (front.passed(Api::Produce), front.passed(Api::EndTxn)),
+            (0, 0),
+            "dropped: {dropped}"
+        );
+        assert_eq!(brokers.read("ecs").await.len(), 0);
+        // The next permit begins anew, and what was left open does not count.
+        output.connect(&super::permit().await).await.unwrap();
+        deliver(&mut output, &events, 1).await;
+        assert_eq!(numbers(&brokers.read("ecs").await), (0..20).collect::<Vec<_>>());
+    }
+}
+
+/// Whether only the connection is left whose request is held: it does not notice that the client hung up.
+fn brokers_left(front: &front::Front) -> bool {
+    front.open() <= 1
+}
