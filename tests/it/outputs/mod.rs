@@ -12,6 +12,8 @@
 mod elasticsearch;
 /// Files.
 mod file;
+/// Kafka.
+mod kafka;
 /// Logstash.
 mod logstash;
 /// A long outage: what is held is bounded.
@@ -20,6 +22,8 @@ mod memory;
 mod metrics;
 /// What a server of an output must be able to do here.
 mod receiver;
+/// Redis.
+mod redis;
 /// What was measured, for people.
 mod report;
 /// Two outputs of which one is down.

@@ -42,6 +42,9 @@ pub(crate) trait Receiver: Sized {
     /// Where it listens, without TLS; `None` without a network.
     fn address(&self) -> Option<SocketAddr>;
 
+    /// Learns where the proxy before it is reached; a server that tells clients where to go tells them this.
+    fn behind(&self, _host: &str, _port: u16) {}
+
     /// The section of the configuration, such as `output.redis: {…}`. An answer is waited for at most 2 s, and pauses
     /// are of 100 to 400 ms.
     fn config(&self, reach: &Reach) -> String;

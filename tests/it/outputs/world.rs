@@ -19,8 +19,8 @@ use crate::support::names::Names;
 use crate::support::process::{Home, Process, SOON, customers, get};
 use crate::support::windowed::{COMMANDS, Row, busy, doubled, missing, rows, strange, truth};
 
-/// How the server is called where its address may change.
-const NAME: &str = "output.test";
+/// How the server is called where its address may change: in as many letters as 127.0.0.1, see [`Receiver::behind`].
+const NAME: &str = "sink.test";
 /// How often a condition is looked at.
 const LOOK: std::time::Duration = std::time::Duration::from_millis(50);
 
@@ -106,13 +106,20 @@ impl<R: Receiver> World<R> {
             let chaos = chaos.as_ref().expect("TLS is between an output and its server");
             chaos.show(Some(identity(&authority, None)));
         }
-        let at = chaos.as_ref().map(Chaos::address);
+        let at = match chaos.as_ref().map(Chaos::address) {
+            Some(at) => {
+                let host = if setup.named {
+                    NAME.to_owned()
+                } else {
+                    at.ip().to_string()
+                };
+                receiver.behind(&host, at.port());
+                format!("{host}:{}", at.port())
+            }
+            None => String::new(),
+        };
         let reach = Reach {
-            at: match at {
-                Some(at) if setup.named => format!("{NAME}:{}", at.port()),
-                Some(at) => at.to_string(),
-                None => String::new(),
-            },
+            at,
             authority: setup.tls.then(|| home.write("output-ca.pem", &authority.pem())),
         };
         let sim = Sim::start(setup.sim.unwrap_or_else(federation)).await.unwrap();

@@ -104,7 +104,7 @@ fn what_cannot_be_is_told_by_its_key() {
             "max_list_len",
             "is for lists",
         ),
-        ("hosts: a, key: '%{x}'", "key", "must be followed by"),
+        ("hosts: a, key: '%{x}'", "key", "a field in brackets"),
         ("hosts: a, index: '%{[x]}'", "index", "must be a plain name"),
         ("hosts: a, keys: [{default: x}]", "keys.0.key", "missing"),
         (

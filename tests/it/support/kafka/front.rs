@@ -25,6 +25,9 @@ use crate::support::authority::Pair;
 /// `INVALID_PRODUCER_EPOCH`: the answer to a producer that was shut out, up to version 1 of the requests.
 const SHUT_OUT: i16 = 47;
 
+/// A name takes the place of the brokers' own in their answers, so it is as long as that.
+const LETTERS: usize = "127.0.0.1".len();
+
 /// What is to be done with the next request of a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Deed {
@@ -57,7 +60,7 @@ struct State {
     users: Option<Users>,
     fencing: bool,
     /// What a broker is called in answers, and what clients are to read.
-    renamed: Vec<(Vec<u8>, Vec<u8>)>,
+    renamed: Mutex<Vec<(Vec<u8>, Vec<u8>)>>,
     /// The newest producer of each transactional id.
     producers: Mutex<BTreeMap<String, i64>>,
     deeds: Mutex<Vec<(i16, Deed)>>,
@@ -105,7 +108,7 @@ impl Builder {
     /// Clients are sent to this name, which has nine letters.
     #[must_use]
     pub(crate) fn name(mut self, name: &'static str) -> Self {
-        assert_eq!(name.len(), "127.0.0.1".len());
+        assert_eq!(name.len(), LETTERS, "{name:?}");
         self.name = Some(name);
         self
     }
@@ -123,7 +126,7 @@ impl Builder {
             (place("127.0.0.1", broker.port()), place(name, port))
         });
         let state = Arc::new(State {
-            renamed: renamed.collect(),
+            renamed: Mutex::new(renamed.collect()),
             tls: self.tls,
             users: self.users,
             fencing: self.fencing,
@@ -153,6 +156,15 @@ fn place(host: &str, port: u16) -> Vec<u8> {
 impl Front {
     pub(crate) fn addresses(&self) -> &str {
         &self.addresses
+    }
+
+    /// There is something in front of this again: clients are sent to `host:port` for each broker. The host has nine
+    /// letters.
+    pub(crate) fn behind(&self, host: &str, port: u16) {
+        assert_eq!(host.len(), LETTERS, "{host:?}");
+        for (_, ours) in &mut *self.state.renamed.lock().unwrap() {
+            *ours = place(host, port);
+        }
     }
 
     /// Does this with the next request of the kind.
@@ -270,7 +282,7 @@ async fn pass(
         if login.is_some() && parsed.key == key(Api::ApiVersion) {
             Login::announce(parsed.version, &mut answer);
         }
-        for (theirs, ours) in &state.renamed {
+        for (theirs, ours) in &*state.renamed.lock().unwrap() {
             replace(&mut answer, theirs, ours);
         }
         send(&mut client, &answer).await?;

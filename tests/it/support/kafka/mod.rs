@@ -6,6 +6,8 @@
 
 /// What stands before brokers: TLS, logins, fencing.
 pub(crate) mod front;
+/// One that reads all along.
+pub(crate) mod reader;
 mod sasl;
 
 use std::collections::BTreeMap;
@@ -56,6 +58,11 @@ impl Brokers {
     /// The next requests of this kind are answered with these errors, one after the other.
     pub(crate) fn fail(&self, requests: RDKafkaApiKey, errors: &[RDKafkaRespErr]) {
         self.0.request_errors(requests, errors);
+    }
+
+    /// Requests of this kind are answered as they should be again.
+    pub(crate) fn heal(&self, requests: RDKafkaApiKey) {
+        self.0.clear_request_errors(requests);
     }
 
     /// The broker hangs up and takes no connections.
