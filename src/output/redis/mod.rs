@@ -114,7 +114,7 @@ impl Sink for Redis {
         self.connection = None;
         let connected = async {
             let mut connection = self.shared.connect(host, &deadline).await?;
-            // Else it would seem to work again each time before the next batch.
+            // Waiting for a reader is not to use up max_retries, as each refused batch would.
             if let Some(list) = &self.full {
                 self.shared.has_room(&mut connection, list, &deadline).await?;
             }
