@@ -7,6 +7,7 @@
 
 mod codec;
 mod console;
+mod dead_letter;
 mod dial;
 mod directory;
 mod document;

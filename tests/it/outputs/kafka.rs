@@ -36,7 +36,8 @@ impl Receiver for Kafka {
         Own {
             name: CUT,
             until: Until::Accepted(40),
-            repeats: true,
+            // By the same producer: the broker recognizes it.
+            repeats: false,
         },
         Own {
             name: REPLICAS,
@@ -88,6 +89,10 @@ impl Receiver for Kafka {
 
     async fn documents(&self) -> Vec<Vec<u8>> {
         self.reader.payloads()
+    }
+
+    async fn recognized(&self) -> usize {
+        self.front.recognised()
     }
 
     async fn strike(&mut self, own: &str) {
