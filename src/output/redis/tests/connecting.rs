@@ -160,7 +160,10 @@ async fn a_connection_on_which_something_was_said_unasked_is_replaced() {
         }
         // They arrived together: neither is believed.
         Err(SinkError::Protocol(message)) => {
-            assert!(message.ends_with("it answered more than it had been asked"), "{message}");
+            assert!(
+                message.ends_with("it answered more than it had been asked"),
+                "{message}"
+            );
             assert!(sink.connection.is_none());
         }
         Err(error) => panic!("{error}"),
