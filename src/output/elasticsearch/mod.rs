@@ -145,6 +145,11 @@ impl Elasticsearch {
             .collect())
     }
 
+    /// See [`Output::encoded`](super::Output::encoded).
+    pub(super) fn encoded(&self, batch: &[Event]) -> Result<Vec<u8>, SinkError> {
+        self.shared.encoded(batch)
+    }
+
     fn deadline(&self, permit: &Permit) -> Deadline {
         Deadline {
             at: Instant::now() + self.shared.timeout.min(permit.budget()),

@@ -119,6 +119,14 @@ impl Shared {
         fates.decided()
     }
 
+    /// See [`Output::encoded`](crate::output::Output::encoded).
+    pub(super) fn encoded(&self, batch: &[Event]) -> Result<Vec<u8>, SinkError> {
+        let (bulk, _) = self
+            .bulk(batch, &mut Fates::new(batch.len()))
+            .map_err(compression)?;
+        Ok(bulk.finish().map_err(compression)?.bytes)
+    }
+
     /// The body for the batch and the positions that are in it. Events that cannot be in it are decided here.
     fn bulk(&self, batch: &[Event], fates: &mut Fates) -> io::Result<(Bulk, Vec<usize>)> {
         let mut bulk = Bulk::new(self.compression_level);

@@ -26,7 +26,7 @@ use std::time::Duration;
 use prometheus_client::metrics::counter::Counter;
 
 pub use check::test;
-use message::Messages;
+use message::{Message, Messages};
 use producer::Producer;
 use thread::Thread;
 
@@ -73,6 +73,25 @@ impl Kafka {
             written,
         })
     }
+
+    /// See [`Output::encoded`](super::Output::encoded).
+    pub(super) fn encoded(&self, batch: &[Event]) -> Vec<Vec<u8>> {
+        let (_, messages) = self.messages(batch);
+        messages.into_iter().map(|message| message.value).collect()
+    }
+
+    /// What the events become: the ends of those that become no message, and the messages of the others.
+    fn messages(&self, batch: &[Event]) -> (Vec<Option<Outcome>>, Vec<Message>) {
+        let mut messages = Vec::with_capacity(batch.len());
+        let settled = batch
+            .iter()
+            .map(|event| {
+                let made = self.messages.of(event);
+                made.map(|message| messages.push(message)).err()
+            })
+            .collect();
+        (settled, messages)
+    }
 }
 
 impl Sink for Kafka {
@@ -85,12 +104,7 @@ impl Sink for Kafka {
     }
 
     async fn publish(&mut self, permit: &Permit, batch: &[Event]) -> Result<Vec<Outcome>, SinkError> {
-        let mut settled = Vec::with_capacity(batch.len());
-        let mut messages = Vec::with_capacity(batch.len());
-        for event in batch {
-            let made = self.messages.of(event);
-            settled.push(made.map(|message| messages.push(message)).err());
-        }
+        let (settled, messages) = self.messages(batch);
         let sent = if messages.is_empty() {
             Ok(Vec::new())
         } else {

@@ -95,6 +95,11 @@ impl Redis {
             .collect())
     }
 
+    /// See [`Output::encoded`](super::Output::encoded).
+    pub(super) fn encoded(&self, batch: &[Event]) -> Vec<u8> {
+        self.shared.encoded(batch)
+    }
+
     /// The connection of before, where it is still good, or a new one. A server may have closed it meanwhile (its
     /// setting `timeout`), which is nobody's failure.
     async fn connected(&mut self, host: usize, deadline: &Deadline) -> Result<Connection, SinkError> {
