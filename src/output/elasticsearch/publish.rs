@@ -315,7 +315,7 @@ async fn file_letters(file: &Writer, refused: &[Refusal<'_>], fates: &mut Fates,
     for Refusal { event, error, .. } in refused {
         let letter = dead_letter::document(event, error);
         records.bytes.extend_from_slice(&single_line(&letter));
-        records.end();
+        records.end(event.id);
     }
     let mut failed = match file.append(records, &deadline.permit, deadline.remaining()).await {
         Ok(()) => None,
