@@ -82,7 +82,8 @@ fn add_fields(section: &Section<'_>) -> ProcessorConfig {
     }
     let fields = object(section, "fields", "the fields to add");
     for path in leaves(&target, &fields) {
-        untouched(section, "fields", &path);
+        let key = if fields.is_empty() { "target" } else { "fields" };
+        untouched(section, key, &path);
     }
     ProcessorConfig::AddFields(AddFields { target, fields })
 }
@@ -426,8 +427,12 @@ fn object(section: &Section<'_>, key: &'static str, what: &str) -> Map<String, V
     Map::new()
 }
 
-/// The paths of everything in `fields` that is not an object, below `target`.
+/// The paths of everything that `fields` puts below `target`: of what is no object, and of objects with nothing in
+/// them, which take the place of another value all the same.
 fn leaves(target: &str, fields: &Map<String, Value>) -> Vec<String> {
+    if fields.is_empty() && !target.is_empty() {
+        return vec![target.to_owned()];
+    }
     let mut found = Vec::new();
     for (name, value) in fields {
         let path = if target.is_empty() {

@@ -12,11 +12,12 @@ use rustix::fs::OFlags;
 
 use super::codec::Encoder;
 use super::steps::Steps;
+use super::tally::Tally;
 use super::writer::{Encoded, Interrupted, Leave, Records, Target, Writer, stopped};
 use super::{BuildError, Outcome, Sink, SinkError};
 use crate::config::ConsoleOutput;
 use crate::election::Permit;
-use crate::event::Event;
+use crate::event::{Event, EventId};
 
 /// Bytes handed to the system at once; between them the write can be stopped.
 const CHUNK: usize = 64 * 1024;
@@ -24,9 +25,8 @@ const CHUNK: usize = 64 * 1024;
 /// Standard output.
 #[derive(Debug)]
 pub struct Console {
-    writer: Writer,
+    tally: Tally,
     encoder: Encoder,
-    written: Counter,
 }
 
 /// A stream that cannot be taken back.
@@ -34,6 +34,8 @@ struct Stream<W> {
     out: W,
     /// The rest of a document that was written in part.
     rest: Vec<u8>,
+    /// The event of that document, while it may come again.
+    begun: Option<EventId>,
 }
 
 impl Console {
@@ -59,15 +61,15 @@ impl Console {
         let stream = Stream {
             out,
             rest: Vec::new(),
+            begun: None,
         };
         let writer = Writer::start("output-console", stream).map_err(|error| BuildError::Setting {
             key: "output.console".to_owned(),
             problem: format!("no thread for it: {error}"),
         })?;
         Ok(Self {
-            writer,
+            tally: Tally::new(writer, written),
             encoder,
-            written,
         })
     }
 
@@ -102,16 +104,10 @@ impl Sink for Console {
     async fn publish(&mut self, permit: &Permit, batch: &[Event]) -> Result<Vec<Outcome>, SinkError> {
         let mut encoded = Encoded::of(batch, &self.encoder);
         let records = encoded.take_records();
-        let bytes = records.bytes.len() as u64;
-        let mut written = self.writer.append(records, permit, permit.budget()).await;
-        match &mut written {
-            Ok(()) => {
-                self.written.inc_by(bytes);
-            }
-            Err(Interrupted { error, .. }) => {
-                let text = format!("cannot write to standard output: {error}");
-                *error = io::Error::new(error.kind(), text);
-            }
+        let mut written = self.tally.append(records, permit, permit.budget()).await;
+        if let Err(Interrupted { error, .. }) = &mut written {
+            let text = format!("cannot write to standard output: {error}");
+            *error = io::Error::new(error.kind(), text);
         }
         encoded.outcomes(written)
     }
@@ -129,12 +125,21 @@ impl<W: Write + Send + 'static> Target for Stream<W> {
     fn append(&mut self, records: &Records, leave: &Leave) -> Result<(), Interrupted> {
         while !self.rest.is_empty() {
             match self.out.write(&self.rest) {
+                Ok(0) => {
+                    let error = io::ErrorKind::WriteZero.into();
+                    return Err(Interrupted { written: 0, error });
+                }
                 Ok(count) => drop(self.rest.drain(..count)),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(Interrupted { written: 0, error }),
             }
         }
-        let mut position = 0;
+        // Where its event comes again, as the first, it is written with that.
+        let begun = self.begun.take();
+        let mut position = match (begun, records.ids.first()) {
+            (Some(begun), Some(first)) if begun == *first => records.start(1),
+            _ => 0,
+        };
         while position < records.bytes.len() {
             let until = records.bytes.len().min(position + CHUNK);
             let failed = if leave.is_over() {
@@ -154,6 +159,7 @@ impl<W: Write + Send + 'static> Target for Stream<W> {
             if position > records.start(written) {
                 self.rest
                     .extend_from_slice(&records.bytes[position..records.ends[written]]);
+                self.begun = Some(records.ids[written]);
             }
             return Err(Interrupted {
                 written,
@@ -278,7 +284,8 @@ mod tests {
     #[tokio::test]
     async fn a_document_written_in_part_is_finished_first() {
         let state = Arc::new(Mutex::new((11, Vec::new())));
-        let mut console = Console::on(Limited(Arc::clone(&state)), &CONFIG, Counter::default()).unwrap();
+        let written = Counter::default();
+        let mut console = Console::on(Limited(Arc::clone(&state)), &CONFIG, written.clone()).unwrap();
         let permit = permit(Duration::from_secs(10));
         let batch = [event(r#"{"a":1}"#), event(r#"{"b":2}"#), event(r#"{"c":3}"#)];
         let retry = Outcome::Retry(RetryReason::Failed);
@@ -288,8 +295,81 @@ mod tests {
         state.lock().unwrap().0 = 1000;
         console.publish(&permit, &batch[1..]).await.unwrap();
         let text = String::from_utf8(state.lock().unwrap().1.clone()).unwrap();
-        assert_eq!(text, "{\"a\":1}\n{\"b\":2}\n{\"b\":2}\n{\"c\":3}\n");
+        assert_eq!(text, "{\"a\":1}\n{\"b\":2}\n{\"c\":3}\n");
+        assert_eq!(written.get(), text.len() as u64);
     }
+
+    #[tokio::test]
+    async fn a_document_written_in_part_is_finished_also_when_its_event_was_given_up() {
+        let state = Arc::new(Mutex::new((3, Vec::new())));
+        let mut console = Console::on(Limited(Arc::clone(&state)), &CONFIG, Counter::default()).unwrap();
+        let permit = permit(Duration::from_secs(10));
+        let batch = [event(r#"{"a":1}"#), event(r#"{"b":2}"#)];
+        console.publish(&permit, &batch[..1]).await.unwrap_err();
+        state.lock().unwrap().0 = 1000;
+        console.publish(&permit, &batch[1..]).await.unwrap();
+        // What was finished then is not taken for written a second time.
+        console.publish(&permit, &batch[..1]).await.unwrap();
+        let text = String::from_utf8(state.lock().unwrap().1.clone()).unwrap();
+        assert_eq!(text, "{\"a\":1}\n{\"b\":2}\n{\"a\":1}\n");
+    }
+
+    #[tokio::test]
+    async fn a_pipe_that_is_read_late_has_every_document_once() {
+        let (mut reader, pipe) = io::pipe().unwrap();
+        let written = Counter::default();
+        let mut console = Console::on(pipe, &CONFIG, written.clone()).unwrap();
+        let want: Vec<String> = (0..40_000).map(|number| format!(r#"{{"a":{number}}}"#)).collect();
+        let mut batch: Vec<Event> = want.iter().map(|document| event(document)).collect();
+        console
+            .publish(&permit(Duration::from_millis(50)), &batch)
+            .await
+            .unwrap_err();
+        let reading = std::thread::spawn(move || {
+            let mut text = String::new();
+            reader.read_to_string(&mut text).map(|_| text)
+        });
+        while !batch.is_empty() {
+            let permit = permit(Duration::from_secs(10));
+            let mut outcomes = console.publish(&permit, &batch).await.unwrap().into_iter();
+            batch.retain(|_| outcomes.next() != Some(Outcome::Acked));
+        }
+        drop(console);
+        let text = reading.join().unwrap().unwrap();
+        assert!(text.lines().eq(want.iter()), "{} lines", text.lines().count());
+        assert_eq!(written.get(), text.len() as u64);
+    }
+
+    /// Takes three bytes, then nothing: no error, but no byte either.
+    struct Closed(usize);
+
+    impl Write for Closed {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let count = bytes.len().min(self.0);
+            self.0 -= count;
+            Ok(count)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_takes_nothing_any_more_is_an_error_every_time() {
+        let mut console = Console::on(Closed(3), &CONFIG, Counter::default()).unwrap();
+        for _ in 0..3 {
+            let error = console
+                .publish(&permit(Duration::from_secs(10)), &[event(r#"{"a":1}"#)])
+                .await
+                .unwrap_err();
+            assert!(
+                matches!(&error, SinkError::Io(text) if !text.contains("not written within")),
+                "{error:?}"
+            );
+        }
+    }
+
     #[tokio::test]
     async fn a_write_that_ends_between_two_documents_leaves_nothing_to_finish() {
         let state = Arc::new(Mutex::new((8, Vec::new())));

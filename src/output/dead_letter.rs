@@ -14,7 +14,7 @@ use super::durable::{DurableFile, Manner, at};
 use super::writer::{Interrupted, Leave, Records, Target, Writer, stopped};
 use super::{BuildError, SinkError};
 use crate::election::Permit;
-use crate::event::Event;
+use crate::event::{Event, EventId};
 
 #[derive(Serialize)]
 struct Letter<'a> {
@@ -76,17 +76,17 @@ impl DeadLetterFile {
         opened.map_err(|error| SinkError::Io(error.to_string()))
     }
 
-    /// Appends all of them, [`document`]s, or fails.
+    /// Appends all of them, [`document`]s and whose they are, or fails.
     pub(super) async fn append(
         &self,
-        letters: impl Iterator<Item = Vec<u8>>,
+        letters: impl Iterator<Item = (EventId, Vec<u8>)>,
         permit: &Permit,
         budget: Duration,
     ) -> Result<(), SinkError> {
         let mut records = Records::default();
-        for letter in letters {
+        for (id, letter) in letters {
             records.bytes.extend_from_slice(&single_line(&letter));
-            records.end();
+            records.end(id);
         }
         let appended = self.0.append(records, permit, budget).await;
         appended.map_err(|interrupted| SinkError::Io(interrupted.error.to_string()))

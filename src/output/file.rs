@@ -10,10 +10,11 @@ use prometheus_client::metrics::counter::Counter;
 
 use super::codec::Encoder;
 use super::directory::{self, Found, Size};
-use super::durable::at;
+use super::durable::{Medium, at};
 use super::format::Format;
 use super::rotation::{RotatingFile, Rotation};
 use super::steps::Steps;
+use super::tally::Tally;
 use super::writer::{Encoded, Interrupted, Leave, Records, Target, Writer};
 use super::{BuildError, Outcome, Sink, SinkError};
 use crate::clock::Clock;
@@ -24,9 +25,8 @@ use crate::event::Event;
 /// A sequence of files.
 #[derive(Debug)]
 pub struct FileSink {
-    writer: Writer,
+    tally: Tally,
     encoder: Encoder,
-    written: Counter,
 }
 
 impl FileSink {
@@ -43,16 +43,14 @@ impl FileSink {
             record_end: encoder.record_end(),
             sync: true,
         };
-        let writer = Writer::start("output-file", RotatingFile::new(rotation, clock)).map_err(|error| {
-            BuildError::Setting {
-                key: "output.file".to_owned(),
-                problem: format!("no thread for it: {error}"),
-            }
+        let file = RotatingFile::new(rotation, clock);
+        let writer = Writer::start("output-file", file).map_err(|error| BuildError::Setting {
+            key: "output.file".to_owned(),
+            problem: format!("no thread for it: {error}"),
         })?;
         Ok(Self {
-            writer,
+            tally: Tally::new(writer, written),
             encoder,
-            written,
         })
     }
 
@@ -132,7 +130,7 @@ fn tell(found: &Found, config: &FileOutput, steps: &mut Steps) {
     }
 }
 
-impl Target for RotatingFile {
+impl<M: Medium> Target for RotatingFile<M> {
     fn open(&mut self) -> io::Result<()> {
         RotatingFile::open(self)
     }
@@ -144,7 +142,7 @@ impl Target for RotatingFile {
 
 impl Sink for FileSink {
     async fn connect(&mut self, permit: &Permit) -> Result<(), SinkError> {
-        self.writer
+        self.tally
             .open(permit.budget())
             .await
             .map_err(|error| SinkError::Io(error.to_string()))
@@ -153,11 +151,7 @@ impl Sink for FileSink {
     async fn publish(&mut self, permit: &Permit, batch: &[Event]) -> Result<Vec<Outcome>, SinkError> {
         let mut encoded = Encoded::of(batch, &self.encoder);
         let records = encoded.take_records();
-        let bytes = records.bytes.len() as u64;
-        let written = self.writer.append(records, permit, permit.budget()).await;
-        if written.is_ok() {
-            self.written.inc_by(bytes);
-        }
+        let written = self.tally.append(records, permit, permit.budget()).await;
         encoded.outcomes(written)
     }
 
@@ -190,8 +184,14 @@ mod tests {
     }
 
     fn sink(config: &FileOutput) -> FileSink {
+        counted(config).0
+    }
+
+    /// A sink, and the bytes it wrote.
+    fn counted(config: &FileOutput) -> (FileSink, Counter) {
         let clock = Clock::simulated("2026-03-02T10:00:00Z".parse().unwrap());
-        FileSink::new(config, clock, Counter::default()).unwrap()
+        let written = Counter::default();
+        (FileSink::new(config, clock, written.clone()).unwrap(), written)
     }
 
     const LONG: Duration = Duration::from_secs(10);
@@ -199,7 +199,7 @@ mod tests {
     #[tokio::test]
     async fn writes_documents_and_rotates_by_size() {
         let directory = tempfile::tempdir().unwrap();
-        let mut sink = sink(&config(&directory.path().join("%{+yyyy}")));
+        let (mut sink, written) = counted(&config(&directory.path().join("%{+yyyy}")));
         sink.connect(&permit(LONG)).await.unwrap();
         let document = format!(r#"{{"text":"{}"}}"#, "x".repeat(600));
         for _ in 0..3 {
@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(read("ecsbeat-20260302.ndjson"), format!("{document}\n"));
         assert_eq!(read("ecsbeat-20260302-1.ndjson"), format!("{document}\n"));
         assert_eq!(read("ecsbeat-20260302-2.ndjson"), format!("{document}\n"));
-        assert_eq!(sink.written.get(), 3 * 612);
+        assert_eq!(written.get(), 3 * 612);
     }
 
     #[tokio::test]
@@ -242,7 +242,7 @@ mod tests {
             codec: Codec::Format("%{+yyyy} %{[a]}".to_owned()),
             ..config(directory.path())
         };
-        let mut sink = sink(&config);
+        let (mut sink, written) = counted(&config);
         let batch = [r#"{"a":"x\ny"}"#, r#"{"b":1}"#, r#"{"a":2}"#].map(event);
         let outcomes = sink.publish(&permit(LONG), &batch).await.unwrap();
         assert_eq!((&outcomes[0], &outcomes[2]), (&Outcome::Acked, &Outcome::Acked));
@@ -260,7 +260,7 @@ mod tests {
         assert!(matches!(outcomes[..], [Outcome::Rejected { .. }]), "{outcomes:?}");
         let text = std::fs::read_to_string(directory.path().join("ecsbeat-20260302.ndjson")).unwrap();
         assert_eq!(text, "2026 x\\ny\n2026 2\n");
-        assert_eq!(sink.written.get(), text.len() as u64);
+        assert_eq!(written.get(), text.len() as u64);
     }
 
     #[tokio::test]

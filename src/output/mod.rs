@@ -24,6 +24,7 @@ pub mod rotation;
 mod samples;
 pub mod selector;
 pub mod steps;
+mod tally;
 mod writer;
 
 use std::time::Duration;

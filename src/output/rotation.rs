@@ -239,9 +239,16 @@ impl<M: Medium> RotatingFile<M> {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-    use std::sync::{Arc, Mutex};
+    use std::sync::{Arc, Mutex, mpsc};
+    use std::time::Duration;
+
+    use prometheus_client::metrics::counter::Counter;
 
     use super::*;
+    use crate::event::EventId;
+    use crate::output::samples::permit;
+    use crate::output::tally::Tally;
+    use crate::output::writer::Writer;
 
     struct Folder {
         directory: tempfile::TempDir,
@@ -302,7 +309,7 @@ mod tests {
         let mut records = Records::default();
         for text in list {
             records.bytes.extend_from_slice(text.as_bytes());
-            records.end();
+            records.end(EventId::of([text.as_bytes()]));
         }
         records
     }
@@ -527,5 +534,51 @@ mod tests {
         disk.lock().unwrap().fail_truncate = false;
         file.append(&batch, &Leave::for_ever()).unwrap();
         assert_eq!(folder.content()[0].1, "one\ntwo\n");
+    }
+
+    /// A disk on which nothing is synced until told so.
+    struct Hanging(File, Arc<Mutex<mpsc::Receiver<()>>>);
+
+    impl Medium for Hanging {
+        fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+            self.0.write_all(bytes)
+        }
+
+        fn sync(&mut self) -> io::Result<()> {
+            self.1.lock().unwrap().recv().unwrap();
+            self.0.sync_data()
+        }
+
+        fn truncate(&mut self, length: u64) -> io::Result<()> {
+            self.0.set_len(length)
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_disk_that_hung_has_after_all_is_not_written_again() {
+        let folder = Folder::new();
+        let (go_on, told) = mpsc::channel();
+        let told = Arc::new(Mutex::new(told));
+        let manner = Manner {
+            permissions: 0o600,
+            record_end: b"\n",
+            wrap: Arc::new(move |file| Hanging(file, Arc::clone(&told))),
+        };
+        let file = RotatingFile::with(folder.rotation(), manner, folder.clock());
+        let mut tally = Tally::new(Writer::start("test", file).unwrap(), Counter::default());
+        // Two files: the first has the first two.
+        let batch = ["1234567890", "12345678", "abc"];
+        let short = Duration::from_millis(20);
+        let interrupted = tally
+            .append(records(&batch), &permit(short), short)
+            .await
+            .unwrap_err();
+        assert_eq!(interrupted.written, 0);
+        go_on.send(()).unwrap();
+        go_on.send(()).unwrap();
+        let long = Duration::from_secs(10);
+        tally.append(records(&batch), &permit(long), long).await.unwrap();
+        let contents: Vec<String> = folder.content().into_iter().map(|(_, text)| text).collect();
+        assert_eq!(contents, ["abc\n", "1234567890\n12345678\n"]);
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Owns the hand-over from a sink to its file or pipe. A write to a full pipe or a hanging disk can take for ever
 //! and nothing can interrupt it, so it must never happen on the runtime, and the thread is never waited for: the
-//! process ends without it. When the sink's future is let go of, the rest of the batch is not written any more.
+//! process ends without it. When the sink's future is let go of, the rest of the batch is not written any more; what
+//! such a write finished all the same, [`super::tally`] finds out.
 
 use std::io;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use tokio::sync::oneshot;
 use super::codec::Encoder;
 use super::{Outcome, RetryReason, SinkError};
 use crate::election::Permit;
-use crate::event::Event;
+use crate::event::{Event, EventId};
 
 /// Documents ready to be written, each with its line break.
 #[derive(Debug, Default)]
@@ -23,6 +24,8 @@ pub(super) struct Records {
     pub(super) bytes: Vec<u8>,
     /// Where each document ends.
     pub(super) ends: Vec<usize>,
+    /// The event of each document.
+    pub(super) ids: Vec<EventId>,
 }
 
 /// A write that broke off.
@@ -89,6 +92,9 @@ pub(super) struct Writer {
     jobs: mpsc::Sender<Job>,
 }
 
+/// What is told about a job once it is done.
+pub(super) type Answer = oneshot::Receiver<Result<(), Interrupted>>;
+
 #[derive(Debug)]
 struct Job {
     work: Work,
@@ -99,14 +105,26 @@ struct Job {
 #[derive(Debug)]
 enum Work {
     Open,
-    Append(Records),
+    Append(Arc<Records>),
 }
 
 impl Records {
-    /// Ends a document whose bytes were appended.
-    pub(super) fn end(&mut self) {
+    /// Ends the document of this event, whose bytes were appended.
+    pub(super) fn end(&mut self, id: EventId) {
         self.bytes.push(b'\n');
         self.ends.push(self.bytes.len());
+        self.ids.push(id);
+    }
+
+    /// Takes the first documents out.
+    pub(super) fn skip(&mut self, count: usize) {
+        let start = self.start(count);
+        self.bytes.drain(..start);
+        self.ends.drain(..count);
+        self.ids.drain(..count);
+        for end in &mut self.ends {
+            *end -= start;
+        }
     }
 
     /// The bytes of documents `from..until`.
@@ -144,7 +162,7 @@ impl Encoded {
             .map(|event| {
                 encoder
                     .encode(event, &mut records.bytes)
-                    .map(|()| records.end())
+                    .map(|()| records.end(event.id))
                     .err()
             })
             .collect();
@@ -200,7 +218,10 @@ impl Writer {
 
     /// Makes the target ready.
     pub(super) async fn open(&self, budget: Duration) -> io::Result<()> {
-        self.ask(Work::Open, None, budget)
+        let leave = Leave::new(None);
+        let _stop_when_dropped = leave.ends_with();
+        let answer = self.send(Work::Open, leave);
+        heard(answer, budget)
             .await
             .map_err(|interrupted| interrupted.error)
     }
@@ -213,26 +234,44 @@ impl Writer {
         permit: &Permit,
         budget: Duration,
     ) -> Result<(), Interrupted> {
-        self.ask(Work::Append(records), Some(permit.clone()), budget)
-            .await
+        let leave = Leave::new(Some(permit.clone()));
+        let _stop_when_dropped = leave.ends_with();
+        heard(self.begin(Arc::new(records), leave), budget).await
     }
 
-    async fn ask(&self, work: Work, permit: Option<Permit>, budget: Duration) -> Result<(), Interrupted> {
-        let lost = || Interrupted {
-            written: 0,
-            error: io::Error::other("the writing thread has ended"),
-        };
-        let leave = Leave::new(permit);
+    /// Has `records` written while `leave` lasts; the answer is to be waited for by the caller.
+    pub(super) fn begin(&self, records: Arc<Records>, leave: Leave) -> Answer {
+        self.send(Work::Append(records), leave)
+    }
+
+    fn send(&self, work: Work, leave: Leave) -> Answer {
         let (answer, result) = oneshot::channel();
-        let _stop_when_dropped = leave.ends_with();
-        self.jobs.send(Job { work, leave, answer }).map_err(|_| lost())?;
-        match tokio::time::timeout(budget, result).await {
-            Ok(result) => result.unwrap_or_else(|_| Err(lost())),
-            Err(_) => Err(Interrupted {
-                written: 0,
-                error: io::Error::new(io::ErrorKind::TimedOut, format!("not written within {budget:?}")),
-            }),
-        }
+        // A thread that has ended drops the job, and with it the sender of the answer.
+        let _ = self.jobs.send(Job { work, leave, answer });
+        result
+    }
+}
+
+async fn heard(answer: Answer, budget: Duration) -> Result<(), Interrupted> {
+    match tokio::time::timeout(budget, answer).await {
+        Ok(result) => result.unwrap_or_else(|_| Err(lost())),
+        Err(_) => Err(late(budget)),
+    }
+}
+
+/// The answer when there is none, nor will be.
+pub(super) fn lost() -> Interrupted {
+    Interrupted {
+        written: 0,
+        error: io::Error::other("the writing thread has ended"),
+    }
+}
+
+/// The answer when there is none yet.
+pub(super) fn late(budget: Duration) -> Interrupted {
+    Interrupted {
+        written: 0,
+        error: io::Error::new(io::ErrorKind::TimedOut, format!("not written within {budget:?}")),
     }
 }
 
@@ -330,6 +369,10 @@ mod tests {
         assert_eq!(records.slice(0, 1), b"{\"a\":1}\n");
         assert_eq!(records.slice(1, 2), b"{}\n");
         assert_eq!(records.slice(1, 1), b"");
+        let mut rest = records;
+        rest.skip(1);
+        assert_eq!((rest.len(), rest.ids.len()), (1, 1));
+        assert_eq!((rest.start(0), rest.slice(0, 1)), (0, &b"{}\n"[..]));
     }
 
     #[test]

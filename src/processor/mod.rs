@@ -14,6 +14,8 @@ mod failure;
 mod fingerprint;
 mod host_metadata;
 mod object;
+#[cfg(test)]
+mod protected_tests;
 mod rate_limit;
 mod rename;
 mod replace;

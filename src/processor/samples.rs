@@ -6,10 +6,15 @@ use serde_json::Value;
 
 use super::{Chain, Host, Notice, Processors, Surroundings, Told, Verdict};
 use crate::clock::Clock;
-use crate::config::{Config, Sources, load};
+use crate::config::{Config, Errors, Sources, load};
 
 /// A configuration with these `processors`; `more` is laid over it.
 pub(super) fn config(processors: &str, more: &str) -> Config {
+    read(processors, more).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+/// The same, unless it is refused.
+pub(super) fn read(processors: &str, more: &str) -> Result<Config, Errors> {
     let directory = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
         std::fs::write(directory.path().join(name), text).unwrap();
@@ -28,7 +33,7 @@ output.console: ~
         strict_perms: false,
         ..Sources::default()
     };
-    load(&sources, &|_| None).unwrap_or_else(|errors| panic!("{errors}"))
+    load(&sources, &|_| None)
 }
 
 fn surroundings(clock: Clock) -> Surroundings {
@@ -55,13 +60,14 @@ pub(super) fn chain_of(config: &Config, command: &str, clock: Clock) -> Chain {
 
 /// The chain of these `processors`, YAML.
 pub(super) fn chain(processors: &str) -> Chain {
+    chain_in(&config(processors, ""))
+}
+
+/// The chain of the processors of all commands.
+pub(super) fn chain_in(config: &Config) -> Chain {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let _within = runtime.enter();
-    chain_of(
-        &config(processors, ""),
-        "nodes",
-        Clock::simulated(Timestamp::UNIX_EPOCH),
-    )
+    chain_of(config, "nodes", Clock::simulated(Timestamp::UNIX_EPOCH))
 }
 
 /// What becomes of a document, and what is told.

@@ -12,7 +12,7 @@ use crate::document::{Facts, Frame, Identity, Origin, PROTECTED};
 use crate::event::EventId;
 
 /// A document as events have it, around these members.
-fn event(members: &str) -> String {
+pub(super) fn event(members: &str) -> String {
     let identity = Identity {
         agent_id: "a".into(),
         ephemeral_id: "e".into(),

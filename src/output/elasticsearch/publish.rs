@@ -323,9 +323,9 @@ async fn file_letters(
     fates: &mut Fates,
     deadline: &Deadline,
 ) {
-    let letters = refused
-        .iter()
-        .map(|Refusal { event, error, .. }| dead_letter::document(event, &error.kind, &error.reason));
+    let letters = refused.iter().map(|Refusal { event, error, .. }| {
+        (event.id, dead_letter::document(event, &error.kind, &error.reason))
+    });
     let appended = file.append(letters, &deadline.permit, deadline.remaining()).await;
     let is_filed = appended.is_ok();
     let mut failed = appended.err();

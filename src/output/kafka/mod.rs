@@ -138,12 +138,12 @@ impl Kafka {
             Err(SinkError::BrokenOff { outcomes, cause }) => (outcomes, Some(cause)),
             Err(error) => return Err(error),
         };
-        let letters: Vec<Vec<u8>> = batch
+        let letters: Vec<_> = batch
             .iter()
             .zip(&outcomes)
             .filter_map(|(event, outcome)| match outcome {
                 Outcome::Rejected { reason, message } => {
-                    Some(dead_letter::document(event, reason.as_str(), message))
+                    Some((event.id, dead_letter::document(event, reason.as_str(), message)))
                 }
                 _ => None,
             })

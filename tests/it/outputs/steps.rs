@@ -116,7 +116,12 @@ async fn redis_tells_its_version() {
         .unwrap();
     let ended = tried(&format!("redis: {{hosts: ['redis://:CANARY-redis@{at}']}}\n")).await;
     let ip = redis.address().ip().to_string();
-    check("redis", &ended, 0, &[(&at, "ADDRESS"), (&ip, "IP"), (version, "VERSION")]);
+    check(
+        "redis",
+        &ended,
+        0,
+        &[(&at, "ADDRESS"), (&ip, "IP"), (version, "VERSION")],
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
