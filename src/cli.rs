@@ -9,6 +9,9 @@ use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
+pub use clap_complete::Shell;
+
+use crate::operate::{Request, Target};
 
 /// Success, and an orderly stop.
 pub const OK: u8 = 0;
@@ -58,6 +61,17 @@ pub enum Command {
     ExportConfig,
     /// `export template`
     ExportTemplate,
+    /// `export man`
+    ExportMan,
+    /// `completion`
+    Completion(Shell),
+    /// `status`, `switchover`, `step-down`, `pause`, `resume`
+    Operate {
+        /// What is asked for.
+        request: Request,
+        /// Whom to ask.
+        target: Target,
+    },
     /// `version`
     Version,
     /// `health`
@@ -112,6 +126,20 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Exit>
             code: if error.use_stderr() { FAILURE } else { OK },
         })?;
     Ok(Cli::from_matches(&matches))
+}
+
+/// What a shell reads to complete our commands and flags.
+pub fn completion(shell: Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut grammar(), "ecsbeat", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
+}
+
+/// The manual page, with all commands.
+pub fn manual() -> std::io::Result<String> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(grammar()).render(&mut page)?;
+    Ok(String::from_utf8_lossy(&page).into_owned())
 }
 
 /// What libbeat does before it reads the arguments: a single dash before more than one letter is meant as two.
@@ -197,16 +225,36 @@ fn many<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, name: &str) -> V
 }
 
 fn command(words: &[&str], root: &ArgMatches, deepest: &ArgMatches) -> Command {
+    let text = |name: &str| deepest.get_one::<String>(name).cloned();
+    let operate = |request| Command::Operate {
+        request,
+        target: Target { url: text("url") },
+    };
     match words {
         ["test", "config"] => Command::TestConfig,
         ["test", "output"] => Command::TestOutput,
         ["test", "ecs"] => Command::TestEcs,
         ["export", "config"] => Command::ExportConfig,
         ["export", "template"] => Command::ExportTemplate,
+        ["export", "man"] => Command::ExportMan,
+        ["completion"] => Command::Completion(
+            // The grammar asks for one.
+            deepest.get_one::<Shell>("shell").copied().unwrap_or(Shell::Bash),
+        ),
+        ["status"] => operate(Request::Status {
+            json: deepest.get_flag("json"),
+        }),
+        ["switchover"] => operate(Request::Switchover {
+            leader: text("leader"),
+            candidate: text("candidate"),
+        }),
+        ["step-down"] => operate(Request::StepDown),
+        ["pause"] => operate(Request::Pause),
+        ["resume"] => operate(Request::Resume),
         ["version"] => Command::Version,
         ["health"] => Command::Health {
             leader: deepest.get_flag("leader"),
-            url: deepest.get_one::<String>("url").cloned(),
+            url: text("url"),
         },
         // No command, or `run`.
         _ if root.get_flag("version") => Command::Version,
@@ -227,9 +275,35 @@ fn grammar() -> clap::Command {
         ))
         .subcommand(leaf("output", "Connect to the output and tell what happens"))
         .subcommand(leaf("ecs", "Log in to every VDC and node and tell what happens"));
-    let export = group("export", "Print the configuration or the index template")
-        .subcommand(leaf("config", "Print the merged configuration, secrets left out"))
-        .subcommand(leaf("template", "Print the index template"));
+    let export = group(
+        "export",
+        "Print the configuration, the index template or the manual page",
+    )
+    .subcommand(leaf("config", "Print the merged configuration, secrets left out"))
+    .subcommand(leaf("template", "Print the index template"))
+    .subcommand(leaf("man", "Print the manual page, for man(1)"));
+    let completion = leaf(
+        "completion",
+        "Print what a shell needs to complete commands and flags",
+    )
+    .arg(
+        Arg::new("shell")
+            .value_name("SHELL")
+            .required(true)
+            .value_parser(value_parser!(Shell))
+            .help("Which shell"),
+    );
+    let status = asking(
+        "status",
+        "Show the cluster: who leads, who stands by, how each is",
+    )
+    .arg(flag("json").help("JSON, as /cluster has it"));
+    let switchover = asking("switchover", "Have another instance lead, without a gap")
+        .arg(name(
+            "leader",
+            "Who leads now; refused where that is not so [default: who does]",
+        ))
+        .arg(name("candidate", "Who is to lead [default: any that is ready]"));
     let health = leaf(
         "health",
         "Ask a running ecsbeat how it is; for container health checks",
@@ -250,13 +324,33 @@ fn grammar() -> clap::Command {
         .subcommand(leaf("run", "Collect and ship until stopped (the default)").arg(once()))
         .subcommand(test)
         .subcommand(export)
+        .subcommand(status)
+        .subcommand(switchover)
+        .subcommand(asking("step-down", "Have the leader give up leading"))
+        .subcommand(asking("pause", "Have nobody take over, whatever happens, until resume"))
+        .subcommand(asking("resume", "End a pause"))
         .subcommand(health)
+        .subcommand(completion)
         .subcommand(leaf("version", "Print the version"))
         .term_width(100)
 }
 
 fn leaf(name: &'static str, about: &'static str) -> clap::Command {
     common(clap::Command::new(name).about(about))
+}
+
+/// A command that asks a running instance.
+fn asking(command: &'static str, about: &'static str) -> clap::Command {
+    leaf(command, about).arg(
+        Arg::new("url")
+            .long("url")
+            .value_name("URL")
+            .help("Whom to ask [default: http.host and http.port of the configuration]"),
+    )
+}
+
+fn name(flag: &'static str, help: &'static str) -> Arg {
+    Arg::new(flag).long(flag).value_name("NAME").help(help)
 }
 
 fn group(name: &'static str, about: &'static str) -> clap::Command {

@@ -160,6 +160,12 @@ fn help_is_for_stdout() {
         ("help-test", "test --help"),
         ("help-export", "help export"),
         ("help-health", "health -h"),
+        ("help-status", "status -h"),
+        ("help-switchover", "switchover -h"),
+        ("help-step-down", "step-down -h"),
+        ("help-pause", "pause -h"),
+        ("help-resume", "resume -h"),
+        ("help-completion", "completion -h"),
     ] {
         let exit = parse_words(words).unwrap_err();
         assert_eq!(exit.code, OK, "{words}");
@@ -179,6 +185,8 @@ fn errors_say_what_is_wrong() {
         ("error-environment", "-environment windows_service"),
         ("error-perms", "-strict.perms=maybe"),
         ("error-value", "-c"),
+        ("error-shell", "completion tcsh"),
+        ("error-candidate", "switchover node-b"),
         ("error-once", "test config --once"),
     ] {
         let exit = parse_words(words).unwrap_err();
@@ -190,16 +198,7 @@ fn errors_say_what_is_wrong() {
 #[test]
 fn what_does_not_exist_yet_is_not_listed() {
     let help = parse_words("help").unwrap_err().text;
-    for word in [
-        "keystore",
-        "setup",
-        "status",
-        "switchover",
-        "pause",
-        "resume",
-        "completion",
-        "configtest",
-    ] {
+    for word in ["keystore", "setup", "configtest"] {
         assert!(!help.contains(word), "{word}");
     }
 }
@@ -207,4 +206,58 @@ fn what_does_not_exist_yet_is_not_listed() {
 #[test]
 fn the_grammar_is_sound() {
     grammar().debug_assert();
+}
+
+#[test]
+fn operators_commands() {
+    let target = |url: Option<&str>| Target {
+        url: url.map(str::to_owned),
+    };
+    for (words, request, url) in [
+        ("status", Request::Status { json: false }, None),
+        (
+            "status -json --url http://b:5066",
+            Request::Status { json: true },
+            Some("http://b:5066"),
+        ),
+        (
+            "switchover",
+            Request::Switchover {
+                leader: None,
+                candidate: None,
+            },
+            None,
+        ),
+        (
+            "switchover -candidate b --leader a -c x.yml",
+            Request::Switchover {
+                leader: Some("a".to_owned()),
+                candidate: Some("b".to_owned()),
+            },
+            None,
+        ),
+        ("step-down", Request::StepDown, None),
+        ("pause", Request::Pause, None),
+        ("resume -url=http://c", Request::Resume, Some("http://c")),
+    ] {
+        let want = Command::Operate {
+            request,
+            target: target(url),
+        };
+        assert_eq!(cli(words).command, want, "{words}");
+    }
+}
+
+#[test]
+fn shells_and_manuals_know_every_command() {
+    let manual = manual().unwrap();
+    for command in grammar().get_subcommands() {
+        let name = command.get_name();
+        assert!(manual.contains(&name.replace('-', "\\-")), "{name}");
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            assert!(completion(shell).contains(name), "{shell}: {name}");
+        }
+    }
+    assert_eq!(cli("completion zsh").command, Command::Completion(Shell::Zsh));
+    assert_eq!(cli("export man").command, Command::ExportMan);
 }

@@ -26,6 +26,7 @@ pub mod format;
 pub mod heartbeat;
 pub mod http;
 pub mod json;
+pub mod operate;
 pub mod output;
 pub mod pipeline;
 pub mod processor;

@@ -7,10 +7,11 @@ use std::time::Duration;
 use ecsbeat::app::{App, Outcome};
 use ecsbeat::cli::{self, Cli, Command};
 use ecsbeat::clock::Clock;
-use ecsbeat::config::{self, Config};
+use ecsbeat::config::{self, Config, Http};
+use ecsbeat::operate::Request;
 use ecsbeat::shutdown::Signals;
 use ecsbeat::telemetry::log;
-use ecsbeat::{check, http, version};
+use ecsbeat::{check, http, operate, version};
 use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
@@ -31,6 +32,28 @@ fn main() -> ExitCode {
             return cli::OK.into();
         }
         Command::Health { leader, url } => return health(*leader, url.as_deref()),
+        Command::Completion(shell) => {
+            say(&cli::completion(*shell));
+            return cli::OK.into();
+        }
+        Command::ExportMan => {
+            return match cli::manual() {
+                Ok(page) => {
+                    say(&page);
+                    cli::OK.into()
+                }
+                Err(error) => {
+                    complain(&format!("Exiting: {error}\n"));
+                    cli::FAILURE.into()
+                }
+            };
+        }
+        // A look at a cluster from afar needs no configuration.
+        Command::Operate { request, target }
+            if matches!(request, Request::Status { .. }) && target.url.is_some() && cli.files.is_empty() =>
+        {
+            return on_runtime(operate::ask(request, target, &Http::default()));
+        }
         _ => {}
     }
     let config = match config::load(&sources(&cli), &|name| std::env::var(name).ok()) {
@@ -63,6 +86,11 @@ fn start(command: &Command, config: Config) -> anyhow::Result<Outcome> {
             Command::TestConfig => check::config(&config),
             Command::TestOutput => check::outputs(&config).await,
             Command::TestEcs => check::ecs(&config).await,
+            Command::Operate { request, target } => {
+                let (text, outcome) = operate::ask(request, target, &config.http).await?;
+                say(&text);
+                Ok(outcome)
+            }
             Command::ExportConfig => {
                 say(&config.redacted_yaml);
                 Ok(Outcome::Well)
@@ -122,19 +150,35 @@ async fn run(config: Config) -> anyhow::Result<Outcome> {
 }
 
 fn health(leader: bool, url: Option<&str>) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            complain(&format!("Exiting: {error}\n"));
-            return cli::FAILURE.into();
+    on_runtime(async {
+        let probed = http::probe::probe(url, leader).await;
+        let outcome = if probed.healthy {
+            Outcome::Well
+        } else {
+            Outcome::Incomplete
+        };
+        Ok((format!("{}\n", probed.line), outcome))
+    })
+}
+
+/// Does what needs no configuration, says what came of it, and gives the code to exit with.
+fn on_runtime(work: impl Future<Output = anyhow::Result<(String, Outcome)>>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let done = runtime
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(work));
+    match done {
+        Ok((text, outcome)) => {
+            say(&text);
+            match outcome {
+                Outcome::Well => cli::OK.into(),
+                Outcome::Incomplete => cli::FAILURE.into(),
+            }
         }
-    };
-    let probed = runtime.block_on(http::probe::probe(url, leader));
-    say(&format!("{}\n", probed.line));
-    if probed.healthy {
-        cli::OK.into()
-    } else {
-        cli::FAILURE.into()
+        Err(error) => {
+            complain(&format!("Exiting: {error:#}\n"));
+            cli::FAILURE.into()
+        }
     }
 }
 

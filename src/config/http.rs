@@ -5,6 +5,9 @@ use std::time::Duration;
 use super::section::Section;
 use super::{Secret, Ssl, ssl};
 
+/// The port of Beats.
+const PORT: u16 = 5066;
+
 /// `http.*`.
 #[derive(Debug, Clone)]
 pub struct Http {
@@ -20,6 +23,20 @@ pub struct Http {
     pub token: Option<Secret>,
     /// Longest wait for a request's head.
     pub timeout: Duration,
+}
+
+/// As where nothing is configured.
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            host: "localhost".to_owned(),
+            port: PORT,
+            ssl: None,
+            token: None,
+            timeout: Duration::from_secs(5),
+        }
+    }
 }
 
 /// Reads the section.
@@ -43,7 +60,7 @@ pub(super) fn read(section: &Section<'_>) -> Http {
     Http {
         enabled: section.flag("enabled", false),
         host,
-        port: port.or(own_port).unwrap_or(5066),
+        port: port.or(own_port).unwrap_or(PORT),
         ssl,
         token,
         timeout: section.positive_duration("timeout", Duration::from_secs(5)),

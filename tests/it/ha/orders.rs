@@ -216,3 +216,83 @@ async fn while_paused_nobody_takes_over_and_after_the_end_of_the_pause_somebody_
         assert_eq!(b.lines(words).len(), 1, "{words}");
     }
 }
+
+/// `ecsbeat COMMAND --url …` as an operator types it; gives what it printed.
+async fn typed(cluster: &Cluster, replica: &Replica, words: &[&str], code: i32) -> String {
+    let url = format!("http://{}", replica.http);
+    let mut arguments = words.to_vec();
+    arguments.extend(["--url", &url]);
+    let ended = cluster.home.run(&arguments).await;
+    ended.expect(code);
+    format!("{}{}", ended.stdout, ended.stderr)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_gives_the_same_orders_by_commands() {
+    let cluster = Cluster::new().await;
+    let (a, first) = cluster.leader("a").await;
+    let b = cluster.standby("b").await;
+    let status = typed(&cluster, &b, &["status"], 0).await;
+    assert!(status.contains(&format!(": a leads, term {first}\n")), "{status}");
+    let row = |name: &str, status: &str| {
+        let line = status.lines().find(|line| line.starts_with(&format!("{name} ")));
+        let cells = line.unwrap_or_else(|| panic!("{status}")).split_whitespace();
+        cells.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(row("a", &status)[1..3], ["leader", "leader"], "{status}");
+    assert_eq!(row("b", &status)[1..3], ["replica", "standby"], "{status}");
+    let json = typed(&cluster, &b, &["status", "--json"], 0).await;
+    assert_eq!(
+        serde_json::from_str::<Value>(&json).unwrap()["leader"]["name"],
+        "a"
+    );
+
+    let said = typed(&cluster, &b, &["switchover", "--candidate", "nobody"], 1).await;
+    assert!(
+        said.starts_with("not done: ") && said.contains("nobody"),
+        "{said}"
+    );
+    let said = typed(&cluster, &b, &["switchover", "--leader", "b"], 1).await;
+    assert!(said.starts_with("not done: "), "{said}");
+    let said = typed(&cluster, &b, &["switchover", "--candidate", "b"], 0).await;
+    assert!(
+        said.starts_with("b leads now, in place of a; nobody led for "),
+        "{said}"
+    );
+    let second = b.leads().await.unwrap();
+
+    assert!(typed(&cluster, &a, &["pause"], 0).await.starts_with("paused"));
+    let status = typed(&cluster, &b, &["status"], 0).await;
+    assert!(status.contains("; PAUSED: nobody takes over\n"), "{status}");
+    assert_eq!(typed(&cluster, &a, &["resume"], 0).await, "resumed\n");
+
+    // It goes to the leader, whoever was asked.
+    let said = typed(&cluster, &a, &["step-down"], 0).await;
+    assert!(said.starts_with("a leads now, in place of b"), "{said}");
+    assert!(a.leads().await.unwrap() > second);
+
+    let said = typed(&cluster, &a, &["-E", "http.auth.token=CANARY-wrong", "pause"], 1).await;
+    assert!(
+        said.contains("the token is missing or wrong") && !said.contains("CANARY"),
+        "{said}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_nobody_answers_the_commands_say_what_to_do() {
+    let home = crate::support::process::Home::new();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", free.local_addr().unwrap());
+    drop(free);
+    // Without a configuration.
+    let ended = home.run(&["status", "--url", &url]).await;
+    ended.expect(1);
+    assert!(
+        ended
+            .stderr
+            .contains(&format!("Exiting: {url}/cluster does not answer")),
+        "{}",
+        ended.stderr
+    );
+    assert!(ended.stderr.contains("http.enabled"), "{}", ended.stderr);
+}

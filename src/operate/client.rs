@@ -1,0 +1,232 @@
+//! Questions and orders to one running instance, over HTTP.
+//!
+//! Owns the address and the token it takes them from, the time limits, and the words for what can go wrong on the way.
+//! Tries once: an order that was not answered may have been carried out, so it is not repeated on its own.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use reqwest::{Method, Url};
+use serde_json::Value;
+
+use crate::config::{Http, Secret, Ssl};
+use crate::tls;
+
+/// For what is answered from memory.
+const TIME: Duration = Duration::from_secs(5);
+/// For an order: the instance itself gives up first and says what is known.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// Most bytes of an answer.
+const MOST: usize = 16 << 20;
+
+/// Asks one instance.
+pub(super) struct Client {
+    http: reqwest::Client,
+    base: Url,
+    token: Option<Secret>,
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Said {
+    pub(super) status: u16,
+    /// `Null` where it is no JSON.
+    pub(super) body: Value,
+}
+
+impl Client {
+    /// Asks at `url`, or where the configuration says that an instance on this machine answers.
+    pub(super) fn new(url: Option<&str>, http: &Http) -> anyhow::Result<Self> {
+        let base = match url {
+            Some(url) => parsed(url)?,
+            None => own(http)?,
+        };
+        let ssl = http.ssl.as_ref().map_or_else(Ssl::default, |ssl| Ssl {
+            // They are what the instance shows, not what a client is.
+            certificate: None,
+            key: None,
+            ..ssl.clone()
+        });
+        let tls = tls::client_config(&ssl).map_err(|error| anyhow::anyhow!("http.{error}"))?;
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("ecsbeat/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(TIME)
+            .no_proxy()
+            .build()?;
+        Ok(Self {
+            http: client,
+            base,
+            token: http.token.clone(),
+        })
+    }
+
+    /// The same at another instance.
+    pub(super) fn at(&self, url: &str) -> anyhow::Result<Self> {
+        Ok(Self {
+            http: self.http.clone(),
+            base: parsed(url)?,
+            token: self.token.clone(),
+        })
+    }
+
+    /// The JSON at `path`; any status but 200 is an error.
+    pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        let said = self.send(Method::GET, path, None, TIME).await?;
+        if said.status != 200 || said.body.is_null() {
+            bail!(
+                "{}{path} answered {}: is that an ecsbeat? Check http.host and http.port, or --url",
+                self.shown(),
+                said.status
+            );
+        }
+        Ok(said.body)
+    }
+
+    /// Gives an order.
+    pub(super) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Said> {
+        self.send(Method::POST, path, Some(body), PATIENCE).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        limit: Duration,
+    ) -> anyhow::Result<Said> {
+        let mut url = self.base.clone();
+        url.set_path(path);
+        let mut request = self.http.request(method, url).timeout(limit);
+        request = request.header("Accept", "application/json");
+        if let Some(body) = body {
+            request = request
+                .header("Content-Type", "application/json")
+                .body(body.to_string());
+            if let Some(token) = &self.token {
+                // A token out of a file often has a line break at its end.
+                request = request.bearer_auth(token.expose().trim());
+            }
+        }
+        let at = || format!("{}{path}", self.shown());
+        let mut answer = request
+            .send()
+            .await
+            .map_err(reqwest::Error::without_url)
+            .with_context(|| {
+                format!(
+                    "{} does not answer: does an ecsbeat with http.enabled run there?",
+                    at()
+                )
+            })?;
+        let status = answer.status().as_u16();
+        let mut bytes = Vec::new();
+        while let Some(chunk) = answer
+            .chunk()
+            .await
+            .map_err(reqwest::Error::without_url)
+            .with_context(at)?
+        {
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() > MOST {
+                bail!("{}: the answer is larger than {MOST} bytes", at());
+            }
+        }
+        Ok(Said {
+            status,
+            body: serde_json::from_slice(&bytes).unwrap_or_default(),
+        })
+    }
+
+    /// Without the user and password that somebody may have put there.
+    fn shown(&self) -> String {
+        let host = self.base.host_str().unwrap_or_default();
+        let port = self
+            .base
+            .port()
+            .map_or_else(String::new, |port| format!(":{port}"));
+        format!("{}://{host}{port}", self.base.scheme())
+    }
+}
+
+fn parsed(text: &str) -> anyhow::Result<Url> {
+    let url = Url::parse(text).with_context(|| {
+        // It may hold a password.
+        "--url is not a URL; write http://host:5066".to_owned()
+    })?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        bail!("--url must begin with http:// or https:// and name a host");
+    }
+    Ok(url)
+}
+
+/// Where this machine's instance answers.
+fn own(http: &Http) -> anyhow::Result<Url> {
+    if !http.enabled {
+        bail!(
+            "http.enabled is off in this configuration, so that nobody answers: switch it on, or name an instance \
+             with --url"
+        );
+    }
+    let host = match http.host.as_str() {
+        "0.0.0.0" | "" => "127.0.0.1",
+        "::" => "::1",
+        host => host,
+    };
+    let host = if host.contains(':') && !host.starts_with('[') {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    };
+    let scheme = if http.ssl.is_some() { "https" } else { "http" };
+    Url::parse(&format!("{scheme}://{host}:{}", http.port)).context("http.host and http.port make no URL")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn http(host: &str) -> Http {
+        Http {
+            enabled: true,
+            host: host.to_owned(),
+            port: 5066,
+            ssl: None,
+            token: None,
+            timeout: TIME,
+        }
+    }
+
+    #[test]
+    fn the_own_instance_is_asked_where_it_listens() {
+        for (host, url) in [
+            ("localhost", "http://localhost:5066/"),
+            ("0.0.0.0", "http://127.0.0.1:5066/"),
+            ("::", "http://[::1]:5066/"),
+            ("fe80::1", "http://[fe80::1]:5066/"),
+            ("10.0.0.7", "http://10.0.0.7:5066/"),
+        ] {
+            assert_eq!(own(&http(host)).unwrap().as_str(), url);
+        }
+        let off = Http {
+            enabled: false,
+            ..http("localhost")
+        };
+        let error = own(&off).unwrap_err().to_string();
+        assert!(
+            error.contains("http.enabled") && error.contains("--url"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn nonsense_is_refused_and_passwords_are_not_shown() {
+        for text in ["localhost", "ftp://a", "http://", "http://user:CANARY@[x"] {
+            let error = format!("{:#}", parsed(text).unwrap_err());
+            assert!(error.contains("--url") && !error.contains("CANARY"), "{error}");
+        }
+        let client = Client::new(Some("http://user:CANARY@node-a:5066/x?y"), &http("localhost")).unwrap();
+        assert_eq!(client.shown(), "http://node-a:5066");
+    }
+}
