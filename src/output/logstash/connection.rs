@@ -17,7 +17,7 @@ use super::slow_start::WindowSize;
 use super::turn::Unacknowledged;
 use crate::election::{NoTenure, Permit};
 use crate::output::SinkError;
-use crate::output::hosts::Chosen;
+use crate::output::hosts::{Chosen, look_until};
 
 /// How connections are used.
 #[derive(Debug, Clone, Copy)]
@@ -119,11 +119,15 @@ impl<D: Dial> Connection<D> {
 
     /// A connection that can be used. It is taken out of its slot: whoever is dropped midway ends it.
     async fn link(&self, slot: &mut Slot<D::Stream>, permit: &Permit) -> Result<Link<D::Stream>, SinkError> {
+        let home = self.home(slot, permit).await;
         if let Some(mut link) = slot.link.take() {
-            if link.is_usable(self.limits.ttl).await {
+            if link.is_usable(self.limits.ttl, home.is_none()).await {
                 return Ok(link);
             }
             self.bury(slot, &link);
+        }
+        if let Some(link) = home {
+            return Ok(link);
         }
         let host = slot.host.now();
         let server = self.servers.name(host);
@@ -138,6 +142,23 @@ impl<D: Dial> Connection<D> {
             Err(error) => {
                 slot.host.leave(host);
                 Err(error)
+            }
+        }
+    }
+
+    /// A new connection to the own host, once that can be reached again.
+    async fn home(&self, slot: &mut Slot<D::Stream>, permit: &Permit) -> Option<Link<D::Stream>> {
+        permit.check().ok()?;
+        let home = slot.host.look_home()?;
+        let deadline = Instant::now() + self.limits.timeout.min(permit.budget());
+        match self.servers.dial(home, look_until(deadline)).await {
+            Ok(stream) => {
+                slot.host.come_home();
+                Some(Link::new(stream, home, &self.servers.name(home)))
+            }
+            Err(error) => {
+                tracing::debug!(output = "logstash", %error, "not back yet");
+                None
             }
         }
     }

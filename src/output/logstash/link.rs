@@ -77,14 +77,15 @@ impl<S: AsyncRead + AsyncWrite> Link<S> {
     }
 
     /// Whether another window may be written to it. One that the server has closed, that was idle for long or that is
-    /// older than `ttl` is not to be used: it is waited for what is outstanding, and the connection ends in order.
-    pub(super) async fn is_usable(&mut self, ttl: Option<Duration>) -> bool {
+    /// older than `ttl`, or that nobody wants any more, is not to be used: it is waited for what is outstanding, and the
+    /// connection ends in order.
+    pub(super) async fn is_usable(&mut self, ttl: Option<Duration>, wanted: bool) -> bool {
         if self.life.is_over() {
             return false;
         }
         let old = ttl.is_some_and(|ttl| self.since.elapsed() >= ttl);
         let acks = match self.acks.try_recv() {
-            Err(TryRecvError::Empty) if old => (&mut self.acks).await.ok(),
+            Err(TryRecvError::Empty) if old || !wanted => (&mut self.acks).await.ok(),
             Err(TryRecvError::Empty) => return true,
             Err(TryRecvError::Closed) => None,
             Ok(acks) => Some(acks),
@@ -95,6 +96,7 @@ impl<S: AsyncRead + AsyncWrite> Link<S> {
                 tracing::debug!(output = "logstash", server = &*self.server, %lost, "connecting anew");
                 return false;
             }
+            Ok(()) if !wanted => "the connection's own host is back",
             Ok(()) if old => "it has reached its ttl",
             Ok(()) if self.life.heard().elapsed() > MOST_IDLE => "it was idle",
             Ok(()) => {

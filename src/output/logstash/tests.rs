@@ -110,6 +110,7 @@ struct Setup {
     window: WindowSize,
     compression_level: u32,
     hosts: usize,
+    loadbalance: bool,
     room: usize,
 }
 
@@ -121,6 +122,7 @@ impl Default for Setup {
             window: WindowSize::new(false, 0),
             compression_level: 3,
             hosts: 1,
+            loadbalance: false,
             room: 1 << 20,
         }
     }
@@ -143,7 +145,7 @@ impl Setup {
             room: self.room,
         });
         let written = Counter::default();
-        let host = Chosen::for_connections(self.hosts, 1, false).remove(0);
+        let host = Chosen::for_connections(self.hosts, 1, self.loadbalance).remove(0);
         let limits = Limits {
             timeout: PATIENCE,
             ttl: self.ttl,
