@@ -34,6 +34,7 @@ pub(super) struct Connection<D: Dial> {
     limits: Limits,
     window: Plain<WindowSize>,
     written: Counter,
+    read: Counter,
     slot: Mutex<Slot<D::Stream>>,
 }
 
@@ -43,19 +44,20 @@ struct Slot<S> {
 }
 
 impl<D: Dial> Connection<D> {
-    /// Nothing is reached yet; `written` counts bytes.
+    /// Nothing is reached yet; `written` and `read` count bytes.
     pub(super) fn new(
         servers: Arc<D>,
         host: Chosen,
         limits: Limits,
         window: WindowSize,
-        written: Counter,
+        (written, read): (&Counter, &Counter),
     ) -> Self {
         Self {
             servers,
             window: Plain::new(window),
             limits,
-            written,
+            written: written.clone(),
+            read: read.clone(),
             slot: Mutex::new(Slot { host, link: None }),
         }
     }
@@ -138,7 +140,7 @@ impl<D: Dial> Connection<D> {
         }
         let deadline = Instant::now() + self.limits.timeout.min(permit.budget());
         match self.servers.dial(host, deadline).await {
-            Ok(stream) => Ok(Link::new(stream, host, &server)),
+            Ok(stream) => Ok(Link::new(stream, host, &server, self.read.clone())),
             Err(error) => {
                 slot.host.leave(host);
                 Err(error)
@@ -154,7 +156,8 @@ impl<D: Dial> Connection<D> {
         match self.servers.dial(home, look_until(deadline)).await {
             Ok(stream) => {
                 slot.host.come_home();
-                Some(Link::new(stream, home, &self.servers.name(home)))
+                let server = self.servers.name(home);
+                Some(Link::new(stream, home, &server, self.read.clone()))
             }
             Err(error) => {
                 tracing::debug!(output = "logstash", %error, "not back yet");

@@ -51,15 +51,15 @@ enum Stopped {
 }
 
 impl<S: AsyncRead + AsyncWrite> Link<S> {
-    /// A connection that has just been made.
-    pub(super) fn new(stream: S, host: usize, server: &str) -> Self {
+    /// A connection that has just been made; `read` counts bytes.
+    pub(super) fn new(stream: S, host: usize, server: &str, read: Counter) -> Self {
         let (reader, writer) = split(stream);
         let life = Life::new();
         Self {
             _hold: life.hold(),
             life,
             writer,
-            acks: handed_over(Acks::new(reader)),
+            acks: handed_over(Acks::new(reader, read)),
             host,
             server: Arc::from(server),
             since: Instant::now(),
@@ -127,7 +127,7 @@ impl<S: AsyncRead + AsyncWrite> Link<S> {
         let life = self.life.clone();
         tokio::select! {
             biased;
-            error = life.over() => Err(error),
+            cause = life.over() => Err(SinkError::Transport(cause)),
             result = self.pieces(window, permit, patience, written) => result,
         }
     }

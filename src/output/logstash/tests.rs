@@ -134,6 +134,7 @@ struct Rig {
     servers: Arc<Hosts>,
     peers: mpsc::UnboundedReceiver<Peer>,
     written: Counter,
+    read: Counter,
 }
 
 impl Setup {
@@ -144,13 +145,13 @@ impl Setup {
             errors: Mutex::default(),
             room: self.room,
         });
-        let written = Counter::default();
+        let (written, read) = (Counter::default(), Counter::default());
         let host = Chosen::for_connections(self.hosts, 1, self.loadbalance).remove(0);
         let limits = Limits {
             timeout: PATIENCE,
             ttl: self.ttl,
         };
-        let connection = Connection::new(Arc::clone(&servers), host, limits, self.window, written.clone());
+        let connection = Connection::new(Arc::clone(&servers), host, limits, self.window, (&written, &read));
         Rig {
             lanes: Lane::of(
                 connection,
@@ -160,6 +161,7 @@ impl Setup {
             servers,
             peers,
             written,
+            read,
         }
     }
 }
