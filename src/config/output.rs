@@ -114,7 +114,7 @@ pub(super) fn read(section: &Section<'_>, paths: &Paths) -> Outputs {
     }
     let mut fencing = None;
     let kafka = enabled(section, "kafka", &mut outputs, |section| {
-        let (output, asked) = output_kafka::read(section);
+        let (output, asked) = output_kafka::read(section, paths);
         fencing = Some(asked);
         output
     });

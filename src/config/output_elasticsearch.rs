@@ -274,27 +274,18 @@ fn non_indexable(policy: &Section<'_>, paths: &Paths) -> NonIndexable {
         chosen.push(NonIndexable::Drop);
     }
     let index = policy.section("dead_letter_index", |section| {
-        let index = given(section, "index");
+        let index = output_network::given(section, "index");
         if let Some(index) = &index {
             selectors::check_format(section, "index", index);
         }
         index
     });
     chosen.extend(index.map(NonIndexable::DeadLetterIndex));
-    let path = policy.section("dead_letter_file", |section| given(section, "path"));
-    chosen.extend(path.map(|path| NonIndexable::DeadLetterFile(paths.data.join(path))));
+    chosen.extend(output_network::dead_letter_file(policy, paths).map(NonIndexable::DeadLetterFile));
     if chosen.len() > 1 {
         policy.problem("", "choose one of drop, dead_letter_index and dead_letter_file");
     }
     chosen.pop().unwrap_or(NonIndexable::Drop)
-}
-
-/// The one key of a policy's section: must be there if the section is, an empty one counts as no section.
-fn given(section: &Section<'_>, key: &'static str) -> Option<String> {
-    if section.is_present() && section.field(key).is_none() {
-        section.missing(key, "where refused documents go");
-    }
-    section.some_text(key)
 }
 
 /// Options of Beats that this output does not have, or no longer.

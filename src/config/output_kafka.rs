@@ -3,13 +3,14 @@
 //! Owns the keys and defaults of Beats for this output, and what is ours: `fencing`. A setting that the client cannot
 //! honour is an error here, never something weaker at run time. Reaches nobody.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::codec::{self, Codec, Framing};
 use super::section::Section;
 use super::{
-    BackoffConfig, Ha, HostPort, OutputConfig, Secret, SelectorRule, Ssl, VerificationMode, duration, output,
-    output_network, selectors, ssl,
+    BackoffConfig, Ha, HostPort, OutputConfig, Paths, Secret, SelectorRule, Ssl, VerificationMode, duration,
+    output, output_network, selectors, ssl,
 };
 
 /// `output.kafka`, §3.4 of the Beats conventions.
@@ -37,6 +38,8 @@ pub struct KafkaOutput {
     pub compression_level: Option<i32>,
     /// Largest message in bytes, before compression.
     pub max_message_bytes: usize,
+    /// Takes the events that are refused for good or cannot become a message; `None` = they are dropped.
+    pub dead_letter_file: Option<PathBuf>,
     /// Most events handed over at once; 0 = no limit but the batch.
     pub bulk_max_size: usize,
     /// How long a message waits for others to be sent with.
@@ -205,7 +208,7 @@ pub(super) struct Asked {
 }
 
 /// Reads the section. [`settle`] is to follow.
-pub(super) fn read(section: &Section<'_>) -> (KafkaOutput, Asked) {
+pub(super) fn read(section: &Section<'_>, paths: &Paths) -> (KafkaOutput, Asked) {
     let compression = section
         .one_of("compression", &COMPRESSIONS)
         .unwrap_or(Compression::Gzip);
@@ -221,6 +224,7 @@ pub(super) fn read(section: &Section<'_>) -> (KafkaOutput, Asked) {
         compression,
         compression_level: compression_level(section, compression),
         max_message_bytes: max_message_bytes(section),
+        dead_letter_file: output_network::dead_letter_file(section, paths),
         bulk_max_size: output::bulk_max_size(section, 2048),
         bulk_flush_frequency: section.duration("bulk_flush_frequency", Duration::ZERO),
         max_retries: output_network::max_retries(section),

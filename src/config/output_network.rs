@@ -2,12 +2,13 @@
 //!
 //! Owns their reading and defaults, as Beats has them. Reaches nobody.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
 
 use super::section::Section;
-use super::{HostPort, Secret, Ssl, address, output, ssl, url_option};
+use super::{HostPort, Paths, Secret, Ssl, address, output, ssl, url_option};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -161,6 +162,21 @@ impl Socks {
             local_resolver,
         })
     }
+}
+
+/// `dead_letter_file.path`, below `path.data` where it is relative.
+pub(super) fn dead_letter_file(section: &Section<'_>, paths: &Paths) -> Option<PathBuf> {
+    let path = section.section("dead_letter_file", |section| given(section, "path"))?;
+    Some(paths.data.join(path))
+}
+
+/// The one key of a section that says where dead letters go: must be there if the section is, an empty one counts as no
+/// section.
+pub(super) fn given(section: &Section<'_>, key: &'static str) -> Option<String> {
+    if section.is_present() && section.field(key).is_none() {
+        section.missing(key, "where refused documents go");
+    }
+    section.some_text(key)
 }
 
 #[cfg(test)]

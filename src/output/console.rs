@@ -72,6 +72,11 @@ impl Console {
             encoder,
         })
     }
+
+    /// See [`Output::encoded`](super::Output::encoded).
+    pub(super) fn encoded(&self, batch: &[Event]) -> Vec<u8> {
+        Encoded::of(batch, &self.encoder).take_records().bytes
+    }
 }
 
 /// Whether standard output is there and can be written to.

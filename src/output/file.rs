@@ -53,6 +53,11 @@ impl FileSink {
             encoder,
         })
     }
+
+    /// See [`Output::encoded`](super::Output::encoded).
+    pub(super) fn encoded(&self, batch: &[Event]) -> Vec<u8> {
+        Encoded::of(batch, &self.encoder).take_records().bytes
+    }
 }
 
 /// The directory of the files, today.

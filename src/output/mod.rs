@@ -7,6 +7,7 @@
 
 mod codec;
 mod console;
+mod dead_letter;
 mod dial;
 mod directory;
 mod document;
@@ -363,6 +364,21 @@ impl Output {
     pub fn request_timeout(&self) -> Duration {
         self.request_timeout
     }
+
+    /// Makes of `batch` what a send of it begins with, by the same code: all of it in one piece, or a piece for each
+    /// message. It is compressed where the output itself compresses; an event that cannot be encoded is not in it.
+    /// Nothing is sent: this is for measurements.
+    pub fn encoded(&self, batch: &[Event]) -> Result<Vec<Vec<u8>>, SinkError> {
+        let whole = match &self.kind {
+            Kind::Console(sink) => sink.encoded(batch),
+            Kind::File(sink) => sink.encoded(batch),
+            Kind::Elasticsearch(sink) => sink.encoded(batch)?,
+            Kind::Logstash(sink) => sink.encoded(batch)?,
+            Kind::Kafka(sink) => return Ok(sink.encoded(batch)),
+            Kind::Redis(sink) => sink.encoded(batch),
+        };
+        Ok(vec![whole])
+    }
 }
 
 impl Sink for Output {
@@ -440,6 +456,7 @@ mod tests {
         output.connect(&permit).await.unwrap();
         let outcomes = output.publish(&permit, &[event("{}")]).await.unwrap();
         assert_eq!(outcomes, [Outcome::Acked]);
+        assert_eq!(output.encoded(&[event("{}")]).unwrap(), [b"{}\n"]);
         output.close().await.unwrap();
         let text = std::fs::read_to_string(directory.path().join("ecsbeat-20260302.ndjson")).unwrap();
         assert_eq!(text, "{}\n");

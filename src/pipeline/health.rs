@@ -24,8 +24,16 @@ struct Connections {
     count: usize,
     /// Whether any of them has been tried.
     tried: bool,
-    /// Error and since when, by the connection's number.
-    failing: BTreeMap<usize, (String, Timestamp)>,
+    /// By the connection's number.
+    failing: BTreeMap<usize, Failure>,
+}
+
+#[derive(Debug)]
+struct Failure {
+    text: String,
+    since: Timestamp,
+    /// A batch failed: that the server can be reached proves nothing then.
+    of_batch: bool,
 }
 
 /// One connection's part in it. Publishers that share a connection have clones of it, so that what happens to it is
@@ -72,14 +80,14 @@ impl Health {
     }
 
     fn show(&self, connections: &Connections, acked: Option<Timestamp>) {
-        let first = connections.failing.values().min_by_key(|(_, since)| *since);
+        let first = connections.failing.values().min_by_key(|failure| failure.since);
         self.slot.store(Arc::new(OutputStatus {
             up: connections
                 .tried
                 .then_some(connections.failing.len() < connections.count),
             last_ack: acked.or(self.slot.load().last_ack),
-            last_error: first.map(|(text, _)| text.clone()),
-            failing_since: first.map(|(_, since)| *since),
+            last_error: first.map(|failure| failure.text.clone()),
+            failing_since: first.map(|failure| failure.since),
         }));
     }
 
@@ -89,26 +97,41 @@ impl Health {
 }
 
 impl Connection {
+    /// Its server was reached. Gives since when it had not been, if so. A connection whose batches fail goes on failing:
+    /// servers that are full, or lack a right, are reached all the time.
+    pub fn reached(&self) -> Option<Timestamp> {
+        let is_of_batch = {
+            let connections = self.health.lock();
+            let failure = connections.failing.get(&self.number);
+            failure.is_some_and(|failure| failure.of_batch)
+        };
+        if is_of_batch { None } else { self.worked(None) }
+    }
+
     /// It worked; `acked` is when it acknowledged something. Gives since when it had been failing, if it had.
     pub fn worked(&self, acked: Option<Timestamp>) -> Option<Timestamp> {
         let mut connections = self.health.lock();
         connections.tried = true;
         let failed = connections.failing.remove(&self.number);
         self.health.show(&connections, acked);
-        failed.map(|(_, since)| since)
+        failed.map(|failure| failure.since)
     }
 
-    /// It failed at `now`.
-    pub fn failed(&self, text: &str, now: Timestamp) -> News {
+    /// It failed at `now`: a batch (`of_batch`), or to reach its server.
+    pub fn failed(&self, text: &str, of_batch: bool, now: Timestamp) -> News {
         let mut connections = self.health.lock();
         connections.tried = true;
         let before = connections.failing.get(&self.number);
         let news = match before {
-            Some((known, _)) if known == text => News::Known,
+            Some(known) if known.text == text => News::Known,
             _ => News::New,
         };
-        let since = before.map_or(now, |(_, since)| *since);
-        connections.failing.insert(self.number, (text.to_owned(), since));
+        let failure = Failure {
+            text: text.to_owned(),
+            since: before.map_or(now, |before| before.since),
+            of_batch: of_batch || before.is_some_and(|before| before.of_batch),
+        };
+        connections.failing.insert(self.number, failure);
         self.health.show(&connections, None);
         news
     }
@@ -133,10 +156,14 @@ mod tests {
         let health = Health::new(Arc::clone(&slot));
         let (first, second) = (health.connection(), health.connection());
         assert_eq!(slot.load().up, None);
-        assert_eq!(first.failed("refused", at(1)), News::New);
+        assert_eq!(first.failed("refused", false, at(1)), News::New);
         assert_eq!(second.worked(Some(at(2))), None);
         for second_try in 3..9 {
-            assert_eq!(first.failed("refused", at(second_try)), News::Known, "told once");
+            assert_eq!(
+                first.failed("refused", false, at(second_try)),
+                News::Known,
+                "told once"
+            );
             assert_eq!(second.worked(Some(at(second_try))), None, "never failed");
         }
         let now = slot.load_full();
@@ -145,7 +172,7 @@ mod tests {
             (Some(true), Some(at(1)), Some(at(8)))
         );
         assert_eq!(now.last_error.as_deref(), Some("refused"));
-        assert_eq!(second.failed("reset", at(10)), News::New);
+        assert_eq!(second.failed("reset", false, at(10)), News::New);
         assert_eq!(slot.load().up, Some(false));
         assert!(!first.output_works());
         assert_eq!(first.worked(None), Some(at(1)));
@@ -162,10 +189,31 @@ mod tests {
         let health = Health::new(Arc::default());
         let one = health.connection();
         let other = one.clone();
-        assert_eq!(one.failed("reset", at(1)), News::New);
-        assert_eq!(other.failed("reset", at(1)), News::Known);
+        assert_eq!(one.failed("reset", false, at(1)), News::New);
+        assert_eq!(other.failed("reset", false, at(1)), News::Known);
         assert!(!other.output_works(), "there is one connection, and it fails");
         assert_eq!(other.worked(None), Some(at(1)));
         assert_eq!(one.worked(None), None);
+    }
+
+    #[test]
+    fn whose_batches_fail_does_not_work_for_being_reached() {
+        let slot: Arc<ArcSwap<OutputStatus>> = Arc::default();
+        let connection = Health::new(Arc::clone(&slot)).connection();
+        connection.failed("refused", false, at(1));
+        assert_eq!(connection.reached(), Some(at(1)));
+        assert_eq!(connection.failed("full", true, at(2)), News::New);
+        assert_eq!(connection.reached(), None);
+        assert_eq!(connection.failed("refused", false, at(3)), News::New);
+        assert_eq!(connection.reached(), None, "the batch has still to be accepted");
+        let now = slot.load_full();
+        assert_eq!((now.up, now.failing_since), (Some(false), Some(at(2))));
+        assert_eq!(
+            connection.failed("refused", true, at(4)),
+            News::Known,
+            "told once"
+        );
+        assert_eq!(connection.worked(Some(at(5))), Some(at(2)));
+        assert_eq!(slot.load().up, Some(true));
     }
 }

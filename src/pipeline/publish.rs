@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Mutex;
@@ -53,7 +54,13 @@ pub struct Publisher<S> {
     connected: bool,
     connecting: Backoff,
     publishing: Backoff,
+    /// Answers in a row that ended no event.
+    fruitless: u32,
 }
+
+/// From so many answers in a row on that ended no event an output counts as failing: a few are ordinary where one is
+/// busy, and the events left of a batch come alone.
+const FRUITLESS: u32 = 3;
 
 struct Counters {
     metrics: Metrics,
@@ -140,6 +147,7 @@ impl<S: Sink> Publisher<S> {
             connected: false,
             connecting: backoff.clone(),
             publishing: backoff,
+            fruitless: 0,
         }
     }
 
@@ -199,7 +207,7 @@ impl<S: Sink> Publisher<S> {
             }
             match result {
                 Ok(outcomes) if outcomes.len() == count => {
-                    self.succeeded(true);
+                    self.answered(&outcomes);
                     let (left, busy) = self.settle(parcel, outcomes);
                     if let Some(left) = left {
                         // Some were accepted: no pause, unless the output asked for one.
@@ -216,7 +224,7 @@ impl<S: Sink> Publisher<S> {
                         "the output answered for {} of {count} events",
                         outcomes.len()
                     ));
-                    self.failed(&error);
+                    self.failed(&error, true);
                     self.counters.failed.inc_by(count as u64);
                     parcels.extend(self.again(parcel));
                     self.pause().await;
@@ -249,7 +257,7 @@ impl<S: Sink> Publisher<S> {
                     }
                 }
                 Err(SinkError::BrokenOff { outcomes, cause }) if outcomes.len() == count => {
-                    self.failed(&cause);
+                    self.failed(&cause, true);
                     self.connected = false;
                     let (left, _) = self.settle(parcel, outcomes);
                     parcels.extend(left);
@@ -258,7 +266,7 @@ impl<S: Sink> Publisher<S> {
                     self.pause().await;
                 }
                 Err(error) => {
-                    self.failed(&error);
+                    self.failed(&error, true);
                     self.connected = false;
                     self.counters.failed.inc_by(count as u64);
                     parcels.extend(self.again(parcel));
@@ -361,10 +369,10 @@ impl<S: Sink> Publisher<S> {
             Ok(()) => {
                 self.connected = true;
                 self.connecting.reset();
-                self.succeeded(false);
+                self.works(self.health.reached());
             }
             Err(error) => {
-                self.failed(&error);
+                self.failed(&error, false);
                 tokio::time::sleep(self.connecting.pause()).await;
             }
         }
@@ -375,23 +383,50 @@ impl<S: Sink> Publisher<S> {
         tokio::time::sleep(self.publishing.pause()).await;
     }
 
-    fn succeeded(&self, published: bool) {
-        let since = self.health.worked(published.then(|| self.clock.now()));
-        self.counters.up.set(1);
-        if let Some(since) = since {
+    /// The output answered for each event of a batch.
+    fn answered(&mut self, outcomes: &[Outcome]) {
+        let accepted = |outcome: &Outcome| {
+            matches!(
+                outcome,
+                Outcome::Acked | Outcome::Duplicate | Outcome::DeadLettered
+            )
+        };
+        if outcomes.iter().any(accepted) {
+            self.fruitless = 0;
+            self.works(self.health.worked(Some(self.clock.now())));
+        } else if outcomes
+            .iter()
+            .any(|outcome| !matches!(outcome, Outcome::Retry(_)))
+        {
+            self.fruitless = 0;
+            self.works(self.health.worked(None));
+        } else {
+            self.fruitless = self.fruitless.saturating_add(1);
+            if self.fruitless >= FRUITLESS {
+                self.fails("it answers, and accepts no event for now", true);
+            }
+        }
+    }
+
+    fn works(&self, failed_since: Option<Timestamp>) {
+        self.counters.up.set(i64::from(self.health.output_works()));
+        if let Some(since) = failed_since {
             tracing::info!(output = self.policy.name, %since, "the output works again");
         }
     }
 
-    /// Logs when an output begins to fail and when its error changes, not at every try.
-    fn failed(&self, error: &SinkError) {
+    fn failed(&self, error: &SinkError, of_batch: bool) {
         if error.is_of_answer() {
             self.counters.read_errors.inc();
         } else {
             self.counters.errors.inc();
         }
-        let text = error.to_string();
-        let news = self.health.failed(&text, self.clock.now());
+        self.fails(&error.to_string(), of_batch);
+    }
+
+    /// Logs when an output begins to fail and when its error changes, not at every try.
+    fn fails(&self, text: &str, of_batch: bool) {
+        let news = self.health.failed(text, of_batch, self.clock.now());
         self.counters.up.set(i64::from(self.health.output_works()));
         match news {
             News::Known => tracing::debug!(output = self.policy.name, error = text, "the output still fails"),

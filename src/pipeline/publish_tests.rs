@@ -22,6 +22,9 @@ struct Scripted {
     refuse_connections: u32,
     connects: Arc<AtomicUsize>,
     sent: Arc<std::sync::Mutex<Vec<usize>>>,
+    status: Arc<ArcSwap<OutputStatus>>,
+    /// Whether the output was told to work, at each publish.
+    up: Arc<std::sync::Mutex<Vec<Option<bool>>>>,
 }
 
 impl Sink for Scripted {
@@ -36,6 +39,7 @@ impl Sink for Scripted {
 
     async fn publish(&mut self, _: &Permit, batch: &[Event]) -> Result<Vec<Outcome>, SinkError> {
         self.sent.lock().unwrap().push(batch.len());
+        self.up.lock().unwrap().push(self.status.load().up);
         self.script
             .pop_front()
             .unwrap_or_else(|| Ok(vec![Outcome::Acked; batch.len()]))
@@ -50,6 +54,7 @@ struct Ran {
     outcomes: Outcomes,
     sent: Vec<usize>,
     connects: usize,
+    up: Vec<Option<bool>>,
     metrics: String,
     status: Arc<OutputStatus>,
 }
@@ -77,7 +82,11 @@ async fn run(
     drop(sender);
     let sent = Arc::default();
     let connects = Arc::default();
+    let status = Arc::new(ArcSwap::default());
+    let up = Arc::default();
     let sink = Scripted {
+        status: Arc::clone(&status),
+        up: Arc::clone(&up),
         script: script.into(),
         refuse_connections,
         connects: Arc::clone(&connects),
@@ -97,7 +106,6 @@ async fn run(
         timeout: Duration::from_secs(90),
     };
     let metrics = Metrics::new();
-    let status = Arc::new(ArcSwap::default());
     let tenure = solo("a", CancellationToken::new());
     let clock = Clock::simulated(Timestamp::UNIX_EPOCH);
     let line = Arc::new(Mutex::new(line));
@@ -113,7 +121,9 @@ async fn run(
     .run()
     .await;
     let sent = sent.lock().unwrap().clone();
+    let up = up.lock().unwrap().clone();
     Ran {
+        up,
         outcomes: poll.wait().await,
         sent,
         connects: connects.load(Ordering::Relaxed),
@@ -330,4 +340,37 @@ async fn what_fails_on_the_way_there_and_what_on_the_way_back_are_counted_apart(
     ] {
         assert!(ran.metrics.contains(line), "{line} in {}", ran.metrics);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_output_that_is_reached_and_takes_nothing_does_not_work() {
+    let script = vec![
+        Err(busy()),
+        Err(busy()),
+        Ok(vec![Outcome::Retry(RetryReason::TooMany)]),
+    ];
+    let ran = run(1, script, 0, None).await;
+    assert_eq!(ran.connects, 3, "each time anew");
+    assert_eq!(ran.up, [Some(true), Some(false), Some(false), Some(false)]);
+    assert_eq!((ran.status.up, &ran.status.last_error), (Some(true), &None));
+    assert!(ran.status.last_ack.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_output_that_puts_every_event_off_does_not_work_after_a_few_answers() {
+    let off = || Ok(vec![Outcome::Retry(RetryReason::TooMany); 2]);
+    let ran = run(2, vec![off(), off(), off(), off()], 0, None).await;
+    let (works, fails) = (Some(true), Some(false));
+    assert_eq!(ran.up, [works, works, works, fails, fails]);
+    assert_eq!((ran.status.up, &ran.status.last_error), (Some(true), &None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_output_that_refuses_events_for_good_works_and_has_acknowledged_none() {
+    let refused = Outcome::Rejected {
+        reason: DropReason::Refused,
+        message: "mapping".into(),
+    };
+    let ran = run(1, vec![Ok(vec![refused])], 0, None).await;
+    assert_eq!((ran.status.up, ran.status.last_ack), (Some(true), None));
 }

@@ -1,11 +1,15 @@
-//! Memory of the real process: idle, and while an answer of 64 MB is polled.
+//! Memory of the real process: idle with each output, and while an answer of 64 MB is polled; its threads, and the size
+//! of its binary.
 //!
-//! The simulator runs in this process, ecsbeat in its own, whose figures are read from `/proc`.
+//! The simulator and the servers run beside ecsbeat, whose figures are read from `/proc`.
 
 #![expect(
     clippy::print_stdout,
     reason = "a measurement: its output is the point, and it fails loudly"
 )]
+
+#[expect(dead_code, reason = "here no server goes away")]
+mod servers;
 
 use std::fmt::Write as _;
 use std::process::{Child, Command, Stdio};
@@ -13,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use ecs_sim::{Fault, FaultRule, Sim};
+use servers::{NETWORK, Server};
 
 fn main() -> anyhow::Result<()> {
     tokio::runtime::Builder::new_multi_thread()
@@ -41,6 +46,17 @@ impl Beat {
             .context("no such line")?;
         Ok(line.split_whitespace().nth(1).context("no number")?.parse()?)
     }
+
+    /// Processor time that all its threads have taken.
+    fn cpu(&self) -> anyhow::Result<Duration> {
+        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
+        let (_, fields) = text.rsplit_once(") ").context("no name")?;
+        let ticks = |field: usize| -> anyhow::Result<u64> {
+            Ok(fields.split(' ').nth(field).context("no such field")?.parse()?)
+        };
+        // utime and stime, of which there are 100 a second.
+        Ok(Duration::from_millis(10 * (ticks(11)? + ticks(12)?)))
+    }
 }
 
 async fn memory() -> anyhow::Result<()> {
@@ -49,8 +65,24 @@ async fn memory() -> anyhow::Result<()> {
     giant_member(idle).await
 }
 
-/// The built-in commands on 2 VDCs of 4 nodes, every 2 s.
+/// The built-in commands on 2 VDCs of 4 nodes, every 2 s, with each output; gives that with `output.file`.
 async fn idle() -> anyhow::Result<u64> {
+    let size = std::fs::metadata(env!("CARGO_BIN_EXE_ecsbeat"))?.len();
+    println!("the binary: {:.1} MB", mib(size / 1024));
+    println!(
+        "| output | RSS | peak RSS | of it memory of its own | threads | CPU |\n|---|---|---|---|---|---|"
+    );
+    let directory = tempfile::tempdir()?;
+    let idle = idle_with("file", FILE).await?;
+    idle_with("console", "output.console: ~").await?;
+    for name in NETWORK {
+        let server = Server::start(name, directory.path(), "").await?;
+        idle_with(name, &server.output).await?;
+    }
+    Ok(idle)
+}
+
+async fn idle_with(name: &str, output: &str) -> anyhow::Result<u64> {
     let sim = sim(2, 4, 12).await?;
     let commands: String = [
         "auditevent",
@@ -68,12 +100,20 @@ async fn idle() -> anyhow::Result<u64> {
     ]
     .iter()
     .fold(String::new(), |list, kind| list + "  - type: " + kind + "\n");
-    let (beat, _files) = start(&sim, &commands)?;
-    tokio::time::sleep(Duration::from_secs(12)).await;
+    let (beat, _files) = start(&sim, &commands, output)?;
+    // The work at the start is not counted.
+    tokio::time::sleep(SETTLING).await;
+    let before = beat.cpu()?;
+    tokio::time::sleep(LOOK).await;
+    let cpu = beat.cpu()?.saturating_sub(before);
     let idle = beat.status("VmRSS")?;
     println!(
-        "idle, after 12 s of polling 2 VDCs of 4 nodes: RSS {:.1} MB",
-        mib(idle)
+        "| {name} | {:.1} MB | {:.1} MB | {:.1} MB | {} | {:.1} % |",
+        mib(idle),
+        mib(beat.status("VmHWM")?),
+        mib(beat.status("RssAnon")?),
+        beat.status("Threads")?,
+        100.0 * cpu.as_secs_f64() / LOOK.as_secs_f64()
     );
     Ok(idle)
 }
@@ -81,7 +121,7 @@ async fn idle() -> anyhow::Result<u64> {
 /// One answer of about 60 MB: every disk of 200 nodes.
 async fn many_records(idle: u64) -> anyhow::Result<()> {
     let sim = sim(1, 200, 220).await?;
-    let (beat, files) = start(&sim, DISKS)?;
+    let (beat, files) = start(&sim, DISKS, FILE)?;
     answered(&sim, 1).await;
     let written: u64 = std::fs::read_dir(files.path().join("out"))?
         .flatten()
@@ -103,7 +143,7 @@ async fn giant_member(idle: u64) -> anyhow::Result<()> {
     sim.faults().set(FaultRule::everywhere(Fault::Big {
         bytes: 60 * 1024 * 1024,
     }));
-    let (beat, _files) = start(&sim, DISKS)?;
+    let (beat, _files) = start(&sim, DISKS, FILE)?;
     answered(&sim, 1).await;
     println!(
         "a text of 60 MB beside the records: peak RSS {:.1} MB, {:.1} MB above idle",
@@ -113,6 +153,11 @@ async fn giant_member(idle: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// From the start until the figures of an idle process are taken, and how long its CPU is looked at before.
+const SETTLING: Duration = Duration::from_secs(6);
+const LOOK: Duration = Duration::from_secs(8);
+
+const FILE: &str = "output.file: {path: '${path.home}/out', rotate_every_kb: 1000000}";
 const DISKS: &str = "  - {type: alldisks, uri: \"/dashboard/zones/localzone/disks?dataType=current\", level: vdc, interval: 1h}\n";
 
 async fn sim(vdcs: usize, nodes: usize, disks: usize) -> anyhow::Result<Sim> {
@@ -138,7 +183,7 @@ async fn answered(sim: &Sim, count: usize) {
     tokio::time::sleep(Duration::from_secs(3)).await;
 }
 
-fn start(sim: &Sim, commands: &str) -> anyhow::Result<(Beat, tempfile::TempDir)> {
+fn start(sim: &Sim, commands: &str, output: &str) -> anyhow::Result<(Beat, tempfile::TempDir)> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().display();
     std::fs::write(directory.path().join("ca.pem"), sim.ca_pem())?;
@@ -154,13 +199,15 @@ fn start(sim: &Sim, commands: &str) -> anyhow::Result<(Beat, tempfile::TempDir)>
     }
     writeln!(
         yaml,
-        "  commands:\n{commands}output.file: {{path: {path}/out, rotate_every_kb: 1000000}}\n\
-         path.data: {path}/data\nhttp: {{enabled: true, port: 0}}\nlogging.level: error"
+        "  commands:\n{commands}{}\npath.data: {path}/data\nhttp: {{enabled: true, port: 0}}\nlogging.level: error",
+        output.replace("${path.home}", &path.to_string())
     )?;
     let file = directory.path().join("ecsbeat.yml");
     std::fs::write(&file, yaml)?;
     let child = Command::new(env!("CARGO_BIN_EXE_ecsbeat"))
         .args(["-c".as_ref(), file.as_os_str(), "-e".as_ref()])
+        // With `output.console` the events.
+        .stdout(Stdio::null())
         .stderr(Stdio::inherit())
         .spawn()?;
     Ok((Beat(child), directory))

@@ -1,12 +1,16 @@
-//! Memory of the real process while its output is away: with the ordinary queue, and with one that is full of bytes.
+//! Memory of the real process while its output is away: every output with a network, with the ordinary queue and with
+//! one that is full of bytes. For one half of the outage nothing listens, for the other nothing answers.
 //!
-//! The simulator and the fake Elasticsearch run in this process, ecsbeat in its own, whose figures are read from
-//! `/proc` and from its endpoints. Figures are for people; what must hold is what the queue promises.
+//! The simulator and the servers run beside ecsbeat, whose figures are read from `/proc` and from its endpoints.
+//! Figures are for people; what must hold is what the queue promises. Names of outputs as arguments are those to
+//! measure: `cargo bench --bench outage -- kafka`.
 
 #![expect(
     clippy::print_stdout,
     reason = "a measurement: its output is the point, and it fails loudly"
 )]
+
+mod servers;
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -16,13 +20,19 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use ecs_sim::Sim;
-use ecs_sim::bulk::{self, Bulk, BulkFault, BulkRule};
+use servers::{Away, NETWORK, Server};
 
 /// How long the output is away once the queue is full.
-const OUTAGE: Duration = Duration::from_secs(90);
+const OUTAGE: Duration = Duration::from_secs(60);
 /// How long anything else may take.
 const LIMIT: Duration = Duration::from_secs(180);
 const MIB: f64 = 1024.0 * 1024.0;
+const QUEUES: [(&str, &str); 2] = [
+    ("3,200 events (default)", "queue.mem.events: 3200"),
+    ("64 MB", "queue.mem: {events: 1000000, max_bytes: 64MB}"),
+];
+const HEAD: &str = "| output | queue of | in it when full | full after | RSS before | when full | during the outage | at its \
+                    end | ticks missed | delivered after | peak RSS |\n|---|---|---|---|---|---|---|---|---|---|---|";
 
 fn main() -> anyhow::Result<()> {
     tokio::runtime::Builder::new_multi_thread()
@@ -30,8 +40,19 @@ fn main() -> anyhow::Result<()> {
         .enable_all()
         .build()?
         .block_on(async {
-            outage("3,200 events (default)", "queue.mem.events: 3200").await?;
-            outage("64 MB", "queue.mem: {events: 1000000, max_bytes: 64MB}").await
+            let wanted: Vec<String> = std::env::args()
+                .skip(1)
+                .filter(|word| !word.starts_with('-'))
+                .collect();
+            println!("{HEAD}");
+            for output in NETWORK {
+                if wanted.is_empty() || wanted.iter().any(|word| word == output) {
+                    for (name, queue) in QUEUES {
+                        outage(output, name, queue).await?;
+                    }
+                }
+            }
+            Ok(())
         })
 }
 
@@ -51,7 +72,7 @@ impl Drop for Beat {
 
 impl Beat {
     /// Starts it with everything that is built in, every two seconds.
-    fn start(sim: &Sim, bulk: &Bulk, queue: &str) -> anyhow::Result<Self> {
+    fn start(sim: &Sim, output: &str, queue: &str) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
         let path = directory.path().display();
         std::fs::write(directory.path().join("ca.pem"), sim.ca_pem())?;
@@ -68,9 +89,8 @@ impl Beat {
         }
         writeln!(
             yaml,
-            "output.elasticsearch: {{hosts: ['{}'], backoff: {{init: 1s, max: 2s}}}}\n{queue}\n\
-             path.data: {path}/data\nhttp: {{enabled: true, port: 0}}\nlogging.metrics.enabled: false",
-            bulk.url()
+            "{output}\n{queue}\npath.data: {path}/data\nhttp: {{enabled: true, port: 0}}\n\
+             logging.metrics.enabled: false"
         )?;
         let file = directory.path().join("ecsbeat.yml");
         std::fs::write(&file, yaml)?;
@@ -135,19 +155,25 @@ async fn until(what: &str, mut done: impl FnMut() -> anyhow::Result<bool>) -> an
     Ok(begin.elapsed())
 }
 
-async fn outage(name: &str, queue: &str) -> anyhow::Result<()> {
+async fn outage(output: &str, name: &str, queue: &str) -> anyhow::Result<()> {
     let mut config = ecs_sim::Config::for_tests();
     (config.vdcs, config.nodes_per_vdc, config.disks_per_node) = (4, 8, 48);
     (config.journal.events_per_minute, config.journal.alerts_per_minute) = (600, 600);
     let sim = Sim::start(config).await?;
-    let bulk = Bulk::start(bulk::Config::for_tests()).await?;
-    let beat = Beat::start(&sim, &bulk, queue)?;
+    let directory = tempfile::tempdir()?;
+    let server = Server::start(
+        output,
+        directory.path(),
+        "timeout: 5s, backoff: {init: 1s, max: 2s}",
+    )
+    .await?;
+    let beat = Beat::start(&sim, &server.output, queue)?;
     let accepted = || beat.metric("ecsbeat_output_acked_events_total");
     until("events arrive", || Ok(accepted()? > 20_000.0)).await?;
     let before = beat.memory("VmRSS")?;
 
-    bulk.set(BulkRule::always(BulkFault::Refuse));
-    // Full: two looks in a row find the same in it, and polls wait.
+    server.leave(Away::Closed)?;
+    // Full: many looks in a row find the same in it, and polls wait.
     let mut last = -1.0;
     let mut same = 0;
     let filling = until("the queue is full", || {
@@ -161,13 +187,41 @@ async fn outage(name: &str, queue: &str) -> anyhow::Result<()> {
         Ok(same > 20)
     })
     .await?;
+    let (events, first) = (beat.metric("ecsbeat_queue_filled_events")?, beat.memory("VmRSS")?);
+    let closed = lasting(&beat).await?;
+    server.leave(Away::Silent)?;
+    let silent = lasting(&beat).await?;
+    let (smallest, most) = (closed.0.min(silent.0), closed.1.max(silent.1));
+    let end = beat.memory("VmRSS")?;
+    let held = beat.metric("ecsbeat_queue_filled_events")?;
+    let told = accepted()?;
+    server.come_back()?;
+    let drained = until("what was held is delivered", || Ok(accepted()? >= told + held)).await?;
+    let missed = beat.metric("ecsbeat_missed_ticks_total")?;
+    println!(
+        "| {output} | {name} | {events:.0} events, {:.1} MB | {:.0} s | {:.1} MB | {:.1} MB | {:.1} to {:.1} MB | {:.1} MB | \
+         {missed:.0} | {:.1} s | {:.1} MB |",
+        last / MIB,
+        filling.as_secs_f64(),
+        before / MIB,
+        first / MIB,
+        smallest / MIB,
+        most / MIB,
+        end / MIB,
+        drained.as_secs_f64(),
+        beat.memory("VmHWM")? / MIB,
+    );
+    Ok(())
+}
+
+/// One half of the outage: the smallest and the largest resident memory. The queue must keep its bounds.
+async fn lasting(beat: &Beat) -> anyhow::Result<(f64, f64)> {
     let (most_events, most_bytes) = (
         beat.metric("ecsbeat_queue_max_events")?,
         beat.metric("ecsbeat_queue_max_bytes")?,
     );
     let (begin, mut smallest, mut most) = (Instant::now(), f64::MAX, 0_f64);
-    let first = beat.memory("VmRSS")?;
-    while begin.elapsed() < OUTAGE {
+    while begin.elapsed() < OUTAGE / 2 {
         let (events, bytes) = (
             beat.metric("ecsbeat_queue_filled_events")?,
             beat.metric("ecsbeat_queue_filled_bytes")?,
@@ -180,26 +234,5 @@ async fn outage(name: &str, queue: &str) -> anyhow::Result<()> {
         (smallest, most) = (smallest.min(now), most.max(now));
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    let end = beat.memory("VmRSS")?;
-    let events = beat.metric("ecsbeat_queue_filled_events")?;
-    let told = accepted()?;
-    bulk.clear_faults();
-    let drained = until("what was held is delivered", || Ok(accepted()? >= told + events)).await?;
-    let missed = beat.metric("ecsbeat_missed_ticks_total")?;
-    println!(
-        "queue of {name}: {events:.0} events, {:.1} MB in it after {:.0} s; RSS {:.1} MB before, in {:.0} s of outage \
-         {:.1} MB at first, {:.1} to {:.1} MB, {:.1} MB at the end; {missed:.0} ticks missed; delivered {:.1} s \
-         after it, then peak {:.1} MB",
-        last / MIB,
-        filling.as_secs_f64(),
-        before / MIB,
-        OUTAGE.as_secs_f64(),
-        first / MIB,
-        smallest / MIB,
-        most / MIB,
-        end / MIB,
-        drained.as_secs_f64(),
-        beat.memory("VmHWM")? / MIB,
-    );
-    Ok(())
+    Ok((smallest, most))
 }

@@ -7,7 +7,6 @@
 mod answer;
 mod bulk;
 mod client;
-mod dead_letter;
 mod publish;
 mod reach;
 mod setup;
@@ -23,10 +22,10 @@ use std::time::Duration;
 use prometheus_client::metrics::counter::Counter;
 use tokio::time::Instant;
 
+use super::dead_letter::DeadLetterFile;
 use super::format::Format;
 use super::hosts::{Chosen, look_until};
 use super::selector::Selector;
-use super::writer::Writer;
 use super::{BuildError, Outcome, Sink, SinkError};
 use crate::config::{ElasticsearchOutput, NonIndexable, Template};
 use crate::election::Permit;
@@ -73,7 +72,7 @@ struct Shared {
 enum DeadLetters {
     Dropped,
     Index(Format),
-    File(Writer),
+    File(DeadLetterFile),
 }
 
 /// The end of the time a send may take, and the right to it.
@@ -106,14 +105,10 @@ impl Elasticsearch {
                     error,
                 })?)
             }
-            NonIndexable::DeadLetterFile(path) => DeadLetters::File(
-                Writer::start("output-dead-letter", dead_letter::LetterFile::new(path.clone())).map_err(
-                    |error| BuildError::Setting {
-                        key: key("non_indexable_policy.dead_letter_file"),
-                        problem: format!("no thread for it: {error}"),
-                    },
-                )?,
-            ),
+            NonIndexable::DeadLetterFile(path) => DeadLetters::File(DeadLetterFile::start(
+                &key("non_indexable_policy.dead_letter_file"),
+                path.clone(),
+            )?),
         };
         let mut parameters = vec![("filter_path".to_owned(), FILTER.to_owned())];
         parameters.extend(config.parameters.iter().cloned());
@@ -148,6 +143,11 @@ impl Elasticsearch {
                 host,
             })
             .collect())
+    }
+
+    /// See [`Output::encoded`](super::Output::encoded).
+    pub(super) fn encoded(&self, batch: &[Event]) -> Result<Vec<u8>, SinkError> {
+        self.shared.encoded(batch)
     }
 
     fn deadline(&self, permit: &Permit) -> Deadline {
@@ -212,9 +212,7 @@ impl Shared {
             self.overwrite.store(false, Ordering::Relaxed);
         }
         if let DeadLetters::File(file) = &self.dead_letters {
-            file.open(deadline.remaining())
-                .await
-                .map_err(|error| SinkError::Io(error.to_string()))?;
+            file.open(deadline.remaining()).await?;
         }
         Ok(())
     }

@@ -5,14 +5,13 @@
 
 use std::io;
 
-use super::super::document::single_line;
+use super::super::dead_letter::{self, DeadLetterFile};
 use super::super::format::Format;
-use super::super::writer::{Records, Writer};
 use super::super::{DropReason, Outcome, RetryReason, SinkError};
 use super::answer::{self, ItemError, Verdict};
 use super::bulk::{Bulk, Finished};
 use super::client::{Answer, Body, Method, Request};
-use super::{DeadLetters, Deadline, Shared, dead_letter};
+use super::{DeadLetters, Deadline, Shared};
 use crate::event::{Event, EventId};
 
 /// The fates of a batch while they are being found out.
@@ -118,6 +117,14 @@ impl Shared {
             }
         }
         fates.decided()
+    }
+
+    /// See [`Output::encoded`](crate::output::Output::encoded).
+    pub(super) fn encoded(&self, batch: &[Event]) -> Result<Vec<u8>, SinkError> {
+        let (bulk, _) = self
+            .bulk(batch, &mut Fates::new(batch.len()))
+            .map_err(compression)?;
+        Ok(bulk.finish().map_err(compression)?.bytes)
     }
 
     /// The body for the batch and the positions that are in it. Events that cannot be in it are decided here.
@@ -279,7 +286,7 @@ impl Shared {
                 fates.reject(refusal.position, DropReason::NoDestination, message);
                 return false;
             };
-            let letter = dead_letter::document(refusal.event, &refusal.error);
+            let letter = dead_letter::document(refusal.event, &refusal.error.kind, &refusal.error.reason);
             if let Err(error) = bulk.create(&index.to_lowercase(), None, refusal.event.id, &letter) {
                 failed = Some(error);
             }
@@ -310,18 +317,18 @@ impl Shared {
 }
 
 /// Appends dead letters to their file.
-async fn file_letters(file: &Writer, refused: &[Refusal<'_>], fates: &mut Fates, deadline: &Deadline) {
-    let mut records = Records::default();
-    for Refusal { event, error, .. } in refused {
-        let letter = dead_letter::document(event, error);
-        records.bytes.extend_from_slice(&single_line(&letter));
-        records.end(event.id);
-    }
-    let mut failed = match file.append(records, &deadline.permit, deadline.remaining()).await {
-        Ok(()) => None,
-        Err(interrupted) => Some(SinkError::Io(interrupted.error.to_string())),
-    };
-    let is_filed = failed.is_none();
+async fn file_letters(
+    file: &DeadLetterFile,
+    refused: &[Refusal<'_>],
+    fates: &mut Fates,
+    deadline: &Deadline,
+) {
+    let letters = refused.iter().map(|Refusal { event, error, .. }| {
+        (event.id, dead_letter::document(event, &error.kind, &error.reason))
+    });
+    let appended = file.append(letters, &deadline.permit, deadline.remaining()).await;
+    let is_filed = appended.is_ok();
+    let mut failed = appended.err();
     for &Refusal { position, .. } in refused {
         if is_filed {
             fates.set(position, Outcome::DeadLettered);

@@ -100,8 +100,10 @@ fn survey(client: &mut Client, topic: Option<String>, time: &Time) -> Result<Fou
         .map_err(|error| SinkError::Transport(error.to_string()))?;
     let id = client.id(time);
     let topic = topic.map(|topic| {
-        let partitions = client.partitions(&topic, time).map(|partitions| partitions.count);
-        (topic, partitions)
+        let partitions = client.partitions(&topic, time);
+        let count = partitions.map(|partitions| partitions.count);
+        let count = count.map_err(|code| client.failure(code, &topic));
+        (topic, count)
     });
     Ok(Found {
         id,

@@ -23,6 +23,10 @@ use crate::output::SinkError;
 
 /// How often reports are looked for while there are none: what a batch may take longer than it need.
 const LOOK: Duration = Duration::from_millis(2);
+/// The shortest slice that tells by its end whether it was cut short.
+const TELLING: Duration = Duration::from_millis(40);
+/// Pause before the partitions of a topic that has none yet are asked for again.
+const AGAIN: Duration = Duration::from_millis(100);
 /// The longest a broker is asked for the partitions of a topic at once.
 const ASK: Duration = Duration::from_secs(1);
 
@@ -65,7 +69,11 @@ impl Client {
     /// Waits until a broker has answered.
     pub(super) fn greet(&self, time: &Time) -> Result<(), SinkError> {
         loop {
-            if self.client().fetch_cluster_id(time.slice()).is_some() {
+            let (slice, begin) = (time.slice(), Instant::now());
+            let id = self.client().fetch_cluster_id(slice);
+            // There may be none: then it is said at once that there is none, and only then before the time is over
+            // (`rd_kafka_clusterid` of librdkafka). A short time may be over at once.
+            if id.is_some() || (slice > TELLING && begin.elapsed() < slice / 2) {
                 self.context().calm();
                 return Ok(());
             }
@@ -97,8 +105,9 @@ impl Client {
         )))
     }
 
-    /// The partitions of a topic, as they were told within the time that metadata is good for.
-    pub(super) fn partitions(&mut self, topic: &str, time: &Time) -> Result<Partitions, SinkError> {
+    /// The partitions of a topic, as they were told within the time that metadata is good for. [`Client::failure`] has
+    /// words for an error.
+    pub(super) fn partitions(&mut self, topic: &str, time: &Time) -> Result<Partitions, Code> {
         if let Some((partitions, told)) = self.topics.get(topic)
             && told.elapsed() < self.refresh
         {
@@ -115,9 +124,9 @@ impl Client {
                 Err(Code::LeaderNotAvailable | Code::OperationTimedOut | Code::BrokerTransportFailure)
                     if !time.is_over() && self.context().denied().is_none() =>
                 {
-                    self.serve(LOOK);
+                    self.serve(time.at_most(AGAIN));
                 }
-                Err(code) => return Err(self.failure(code, topic)),
+                Err(code) => return Err(code),
             }
         }
     }

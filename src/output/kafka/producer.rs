@@ -4,7 +4,7 @@
 //! over. Tells the publisher one outcome per event; an event of a transaction that was not committed is never told to
 //! have arrived.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
@@ -116,22 +116,35 @@ impl Producer {
         self.client = None;
     }
 
-    /// The partition of each message.
-    fn partitions(&mut self, messages: &[&Message], time: &Time) -> Result<Vec<i32>, SinkError> {
+    /// The partition of each message, or why there is none: a topic that is not there does not hold up the others.
+    fn partitions(
+        &mut self,
+        messages: &[&Message],
+        time: &Time,
+    ) -> Result<Vec<Result<i32, Code>>, SinkError> {
         let Some(client) = &mut self.client else {
             return Err(gone());
         };
+        let mut missing: HashMap<&str, Code> = HashMap::new();
         let mut chosen = Vec::with_capacity(messages.len());
         for message in messages {
-            let partitions = client.partitions(&message.topic, time)?;
-            let partition = self.chooser.choose(message, &partitions).ok_or_else(|| {
+            let topic = message.topic.as_str();
+            let partitions = match missing.get(topic) {
+                Some(code) => Err(*code),
+                None => client.partitions(topic, time),
+            };
+            let partition = partitions.and_then(|partitions| {
                 // With `reachable_only` there may be none left.
-                client.failure(Code::LeaderNotAvailable, &message.topic)
+                let partition = self.chooser.choose(message, &partitions);
+                partition.ok_or(Code::LeaderNotAvailable)
             });
-            if partition.is_err() {
-                client.forget_partitions();
+            if let Err(code) = partition {
+                missing.insert(topic, code);
             }
-            chosen.push(partition?);
+            chosen.push(partition);
+        }
+        if !missing.is_empty() {
+            client.forget_partitions();
         }
         Ok(chosen)
     }
@@ -142,9 +155,10 @@ impl Producer {
         let Some(client) = &mut self.client else {
             return Err(gone());
         };
-        let sent = client.send(messages.iter().copied().zip(partitions), time);
+        let sent = send(client, messages, &partitions, time);
         let failed = first_failure(client, messages, &sent);
-        let large = sent.fates.iter().filter(|fate| **fate == Fate::TooLarge).count();
+        let mut fates = sent.fates;
+        let large = fates.iter().filter(|fate| **fate == Fate::TooLarge).count();
         if failed.is_some() {
             client.forget_partitions();
         }
@@ -153,34 +167,48 @@ impl Producer {
             // What it had in hand is taken back, and nothing of it may be sent later on its own.
             self.client = None;
         }
-        if large > 0 && large == sent.fates.len() {
-            return too_large(messages);
+        if large > 0 && large == fates.len() {
+            if large > 1 {
+                return Err(too_large(messages));
+            }
+            fates = vec![TOO_LARGE];
         }
-        let outcomes: Vec<Outcome> = sent.fates.iter().map(outcome).collect();
-        match failed {
-            None => Ok(outcomes),
-            Some(error) if outcomes.iter().all(is_left) => Err(error),
-            Some(error) => Err(SinkError::BrokenOff {
-                outcomes,
-                cause: Box::new(error),
-            }),
-        }
+        told(fates.iter().map(outcome).collect(), failed)
     }
 
-    /// Sends as a transaction. What is refused for good is left out of the next try; everything else arrives as a whole
-    /// or not at all.
+    /// Sends as a transaction. What is refused for good, or has nowhere to go, is left out; everything else arrives as a
+    /// whole or not at all.
     fn transact(&mut self, messages: &[&Message], time: &Time) -> Result<Vec<Outcome>, SinkError> {
-        let mut refused: Vec<Option<Fate>> = vec![None; messages.len()];
+        let mut left_out: Vec<Option<Fate>> = vec![None; messages.len()];
+        let mut failed = None;
         loop {
-            let places: Vec<usize> = (0..messages.len())
-                .filter(|place| refused[*place].is_none())
+            let mut places: Vec<usize> = (0..messages.len())
+                .filter(|place| left_out[*place].is_none())
                 .collect();
-            let left: Vec<&Message> = places.iter().map(|place| messages[*place]).collect();
-            if left.is_empty() {
+            if places.is_empty() {
                 break;
             }
             self.connect(time)?;
-            let partitions = self.partitions(&left, time)?;
+            let left: Vec<&Message> = places.iter().map(|place| messages[*place]).collect();
+            let chosen = self.partitions(&left, time)?;
+            let mut partitions = Vec::with_capacity(chosen.len());
+            for (&place, chosen) in places.iter().zip(&chosen) {
+                match chosen {
+                    Ok(partition) => partitions.push(*partition),
+                    Err(code) => {
+                        left_out[place] = Some(Fate::Failed(*code));
+                        failed = failed.or_else(|| {
+                            let client = self.client.as_ref()?;
+                            Some(client.failure(*code, &messages[place].topic))
+                        });
+                    }
+                }
+            }
+            places.retain(|place| left_out[*place].is_none());
+            if places.is_empty() {
+                break;
+            }
+            let left: Vec<&Message> = places.iter().map(|place| messages[*place]).collect();
             let Some(client) = self.client.take() else {
                 return Err(gone());
             };
@@ -189,14 +217,14 @@ impl Producer {
             let Some(sent) = sent else { break };
             for (place, fate) in places.into_iter().zip(sent.fates) {
                 if matches!(fate, Fate::Refused(_)) {
-                    refused[place] = Some(fate);
+                    left_out[place] = Some(fate);
                 }
             }
         }
-        Ok(refused
+        let outcomes = left_out
             .iter()
-            .map(|fate| fate.as_ref().map_or(Outcome::Acked, outcome))
-            .collect())
+            .map(|fate| fate.as_ref().map_or(Outcome::Acked, outcome));
+        told(outcomes.collect(), failed)
     }
 
     /// One transaction. `None`: committed; otherwise what was sent, of which something is refused for good.
@@ -210,7 +238,7 @@ impl Producer {
         if let Err(hitch) = transaction::begin(&client) {
             return Err(self.broken(hitch));
         }
-        let sent = client.send(messages.iter().copied().zip(partitions), time);
+        let mut sent = client.send(messages.iter().copied().zip(partitions), time);
         if let Some((code, text)) = client.fatal() {
             return Err(self.broken(if verdict::is_taken_over(code) {
                 Hitch::TakenOver(text)
@@ -232,8 +260,11 @@ impl Producer {
         if let Some(error) = failed {
             return Err(error);
         }
+        if sent.fates == [Fate::TooLarge] {
+            sent.fates = vec![TOO_LARGE];
+        }
         if sent.fates.contains(&Fate::TooLarge) {
-            return too_large(messages);
+            return Err(too_large(messages));
         }
         Ok(Some(sent))
     }
@@ -244,7 +275,8 @@ impl Producer {
                 self.client = Some(client);
                 Ok(())
             }
-            Err(Hitch::Unanswered) if time.is_revoked() => Err(revoked()),
+            // Also where the permit is over: a tenure that was only in doubt goes on, and then this has to be known. One
+            // that has ended takes this client with it.
             Err(Hitch::Unanswered) => {
                 let error = not_answered(&client, time, "commit");
                 self.unanswered = messages.iter().map(|message| message.id).collect();
@@ -358,6 +390,38 @@ impl Producer {
     }
 }
 
+/// By itself it is larger than is allowed.
+const TOO_LARGE: Fate = Fate::Refused(Code::MessageSizeTooLarge);
+
+/// Sends what has a partition; the others have their fate already.
+fn send(client: &Client, messages: &[&Message], partitions: &[Result<i32, Code>], time: &Time) -> Sent {
+    let found = messages.iter().zip(partitions);
+    let found = found.filter_map(|(message, partition)| Some((*message, partition.ok()?)));
+    let sent = client.send(found, time);
+    let mut fates = sent.fates.into_iter();
+    let fates = partitions.iter().map(|partition| match partition {
+        // There is one for each that was sent.
+        Ok(_) => fates.next().unwrap_or(Fate::Failed(Code::Fail)),
+        Err(code) => Fate::Failed(*code),
+    });
+    Sent {
+        fates: fates.collect(),
+        complete: sent.complete,
+    }
+}
+
+/// What became of a batch of which something may have failed.
+fn told(outcomes: Vec<Outcome>, failed: Option<SinkError>) -> Result<Vec<Outcome>, SinkError> {
+    match failed {
+        None => Ok(outcomes),
+        Some(error) if outcomes.iter().all(is_left) => Err(error),
+        Some(error) => Err(SinkError::BrokenOff {
+            outcomes,
+            cause: Box::new(error),
+        }),
+    }
+}
+
 fn is_left(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Retry(_))
 }
@@ -368,7 +432,7 @@ fn outcome(fate: &Fate) -> Outcome {
         Fate::TooLarge | Fate::Failed(_) => LEFT,
         Fate::Refused(Code::MessageSizeTooLarge) => Outcome::Rejected {
             reason: DropReason::TooLarge,
-            message: "larger than max_message_bytes".to_owned(),
+            message: "larger than max_message_bytes, or than max.message.bytes of its topic".to_owned(),
         },
         Fate::Refused(code) => Outcome::Rejected {
             reason: DropReason::Refused,
@@ -390,13 +454,13 @@ fn first_failure(client: &Client, messages: &[&Message], sent: &Sent) -> Option<
     Some(client.failure(code, topic))
 }
 
-/// A batch in which nothing was small enough, to be halved; one message alone is given up by the publisher.
-fn too_large<T>(messages: &[&Message]) -> Result<T, SinkError> {
+/// A batch in which nothing was small enough, to be halved.
+fn too_large(messages: &[&Message]) -> SinkError {
     let topic = messages.first().map_or("", |message| &message.topic);
-    Err(SinkError::TooLarge(format!(
+    SinkError::TooLarge(format!(
         "topic {topic:?}: {}; raise max.message.bytes of the topic",
         Code::MessageSizeTooLarge
-    )))
+    ))
 }
 
 fn not_answered(client: &Client, time: &Time, what: &str) -> SinkError {

@@ -15,6 +15,8 @@ use crate::tls;
 /// How much longer than a publish a transaction may take before the brokers abort it by themselves: so much that no
 /// transaction of ours is taken for one that was left behind.
 const TRANSACTION_MARGIN: Duration = Duration::from_secs(10);
+/// What an answer may take beside what the broker waits for replicas.
+const WAY: Duration = Duration::from_secs(2);
 /// What collects messages for one request, unless more is asked for.
 const LINGER: Duration = Duration::from_millis(5);
 /// Most bytes of messages in one request, before compression: librdkafka's own default, and about what a topic takes
@@ -38,7 +40,7 @@ pub(super) fn properties(config: &KafkaOutput) -> Result<ClientConfig, BuildErro
         ("bootstrap.servers", hosts.join(",")),
         ("client.id", config.client_id.clone()),
         ("message.timeout.ms", millis(config.timeout, 1, 10 * minutes)),
-        ("socket.timeout.ms", millis(config.timeout, 10, 5 * minutes)),
+        ("socket.timeout.ms", millis(answer_time(config), 10, 5 * minutes)),
         (
             "socket.connection.setup.timeout.ms",
             millis(config.timeout, 1000, minutes),
@@ -118,6 +120,12 @@ pub(super) fn properties(config: &KafkaOutput) -> Result<ClientConfig, BuildErro
             problem: client::beginning(&error),
         })?;
     Ok(properties)
+}
+
+/// How long a request waits for its answer: so much shorter than a publish that what is not answered is repeated within
+/// it, by the same producer, whose repetition the brokers recognise. The publisher's would be a new one's.
+fn answer_time(config: &KafkaOutput) -> Duration {
+    (config.broker_timeout + WAY).min(config.timeout / 3)
 }
 
 /// Certificates are read by the code that reads them for all other connections, and trusted as there.

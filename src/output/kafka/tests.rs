@@ -38,6 +38,7 @@ fn config() -> KafkaOutput {
         compression: Compression::Gzip,
         compression_level: Some(4),
         max_message_bytes: 1_000_000,
+        dead_letter_file: None,
         bulk_max_size: 2048,
         bulk_flush_frequency: Duration::ZERO,
         max_retries: None,

@@ -84,6 +84,11 @@ impl Logstash {
         Ok(lanes.map(Self).collect())
     }
 
+    /// See [`Output::encoded`](super::Output::encoded).
+    pub(super) fn encoded(&self, batch: &[Event]) -> Result<Vec<u8>, SinkError> {
+        self.0.shared.window(batch.iter())
+    }
+
     /// Whether it uses the connection of the one before it.
     pub fn shares_connection(&self) -> bool {
         self.0.follows
@@ -167,13 +172,17 @@ impl<D: Dial> Shared<D> {
     async fn send(&self, permit: &Permit, batch: &[Event], window: &[usize]) -> Result<(), Unacknowledged> {
         let unsent = |error| Unacknowledged { accepted: 0, error };
         let events = window.iter().map(|&position| &batch[position]);
-        let bytes = self.encoder.window(events).map_err(|error| match error {
-            EncodeError::TooLarge(_) => unsent(SinkError::TooLarge(error.to_string())),
-            EncodeError::Compression(_) => unsent(SinkError::Io(error.to_string())),
-        })?;
+        let bytes = self.window(events).map_err(unsent)?;
         // At most as many as a window may have.
         let count = u32::try_from(window.len()).unwrap_or(u32::MAX);
         self.connection.send(permit, bytes, count).await
+    }
+
+    fn window<'e>(&self, events: impl ExactSizeIterator<Item = &'e Event>) -> Result<Vec<u8>, SinkError> {
+        self.encoder.window(events).map_err(|error| match error {
+            EncodeError::TooLarge(_) => SinkError::TooLarge(error.to_string()),
+            EncodeError::Compression(_) => SinkError::Io(error.to_string()),
+        })
     }
 }
 

@@ -79,6 +79,11 @@ impl Commands {
         command.write_packed_command(&mut self.bytes);
         self.count += 1;
     }
+
+    /// All of them as they go out.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
 }
 
 impl<S: Wire> Connection<S> {

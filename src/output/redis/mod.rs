@@ -95,6 +95,11 @@ impl Redis {
             .collect())
     }
 
+    /// See [`Output::encoded`](super::Output::encoded).
+    pub(super) fn encoded(&self, batch: &[Event]) -> Vec<u8> {
+        self.shared.encoded(batch)
+    }
+
     /// The connection of before, where it is still good, or a new one. A server may have closed it meanwhile (its
     /// setting `timeout`), which is nobody's failure.
     async fn connected(&mut self, host: usize, deadline: &Deadline) -> Result<Connection, SinkError> {
@@ -139,7 +144,7 @@ impl Sink for Redis {
                 Some(connection) => connection,
                 None => self.shared.connect(host, &deadline).await?,
             };
-            // Else it would seem to work again each time before the next batch.
+            // Waiting for a reader is not to use up max_retries, as each refused batch would.
             if let Some(list) = &self.full {
                 self.shared.has_room(&mut connection, list, &deadline).await?;
             }

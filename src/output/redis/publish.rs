@@ -63,6 +63,14 @@ impl From<SinkError> for Hindrance {
 }
 
 impl Fates {
+    fn new(count: usize) -> Self {
+        Self {
+            outcomes: vec![None; count],
+            cause: None,
+            broken: None,
+        }
+    }
+
     fn set(&mut self, position: usize, outcome: Outcome) {
         self.outcomes[position] = Some(outcome);
     }
@@ -103,11 +111,7 @@ impl Shared {
         batch: &[Event],
         deadline: &Deadline,
     ) -> Published {
-        let mut fates = Fates {
-            outcomes: vec![None; batch.len()],
-            cause: None,
-            broken: None,
-        };
+        let mut fates = Fates::new(batch.len());
         let mut addressed = self.addressed(batch, &mut fates);
         let full = self
             .leave_out_full_lists(connection, &mut addressed, &mut fates, deadline)
@@ -203,17 +207,26 @@ impl Shared {
         }
     }
 
-    async fn push(
-        &self,
-        connection: &mut Connection<impl Wire>,
-        addressed: &[Addressed<'_>],
-        fates: &mut Fates,
-        deadline: &Deadline,
-    ) {
-        let command = match self.datatype {
+    /// See [`Output::encoded`](crate::output::Output::encoded).
+    pub(super) fn encoded(&self, batch: &[Event]) -> Vec<u8> {
+        let mut fates = Fates::new(batch.len());
+        let addressed = self.addressed(batch, &mut fates);
+        self.commands(&addressed, &mut fates).0.into_bytes()
+    }
+
+    fn command(&self) -> &'static str {
+        match self.datatype {
             RedisType::List => "RPUSH",
             RedisType::Channel => "PUBLISH",
-        };
+        }
+    }
+
+    /// A command for each event, and the events that have one. Those that cannot have one are decided here.
+    fn commands<'a, 'b>(
+        &self,
+        addressed: &'a [Addressed<'b>],
+        fates: &mut Fates,
+    ) -> (Commands, Vec<&'a Addressed<'b>>) {
         let mut commands = Commands::default();
         let mut pushed = Vec::with_capacity(addressed.len());
         let mut message = Vec::new();
@@ -221,12 +234,24 @@ impl Shared {
             message.clear();
             match self.encoder.encode(event.event, &mut message) {
                 Ok(()) => {
-                    commands.push(redis::cmd(command).arg(&event.key).arg(&message));
+                    commands.push(redis::cmd(self.command()).arg(&event.key).arg(&message));
                     pushed.push(event);
                 }
                 Err(outcome) => fates.set(event.position, outcome),
             }
         }
+        (commands, pushed)
+    }
+
+    async fn push(
+        &self,
+        connection: &mut Connection<impl Wire>,
+        addressed: &[Addressed<'_>],
+        fates: &mut Fates,
+        deadline: &Deadline,
+    ) {
+        let command = self.command();
+        let (commands, pushed) = self.commands(addressed, fates);
         if pushed.is_empty() {
             return;
         }

@@ -1,6 +1,6 @@
 //! Batches: what arrives, where, and in which form.
 
-use ecsbeat::output::{DropReason, Outcome, Sink as _};
+use ecsbeat::output::{DropReason, Outcome, Sink as _, SinkError};
 use serde_json::{Value, json};
 
 use super::{TIME, connected, event, numbered, numbers, permit};
@@ -144,4 +144,53 @@ async fn partitions_are_chosen_as_asked() {
         brokers.read("java").await[0].partition,
         (0xd067_cf64_i64 & 0x7fff_ffff) % 8
     );
+}
+
+#[tokio::test]
+async fn what_is_refused_for_good_is_filed_with_the_reason() {
+    let brokers = Brokers::start(1).topic("ecs", 1);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("letters.ndjson");
+    let mut output = connected(
+        &brokers,
+        &format!(
+            "topic: ecs\nmax_message_bytes: 1000\ndead_letter_file.path: '{}'",
+            file.display()
+        ),
+    )
+    .await;
+    let large = event(&json!({"text": "x".repeat(2000)}));
+    let batch = [numbered(0..1).remove(0), large.clone()];
+    let outcomes = output.publish(&permit().await, &batch).await.unwrap();
+    assert_eq!(outcomes, [Outcome::Acked, Outcome::DeadLettered]);
+    let text = std::fs::read_to_string(&file).unwrap();
+    let letter: Value = serde_json::from_str(text.trim_end()).unwrap();
+    assert_eq!(letter["event"]["id"], large.id.to_string());
+    assert_eq!(letter["error"]["type"], "too_large");
+    let kept: Value = serde_json::from_str(letter["message"].as_str().unwrap()).unwrap();
+    assert_eq!(kept["text"].as_str().unwrap().len(), 2000);
+    assert_eq!(numbers(&brokers.read("ecs").await), [0]);
+
+    // A file that takes nothing holds the event back, and nothing else.
+    drop(output);
+    std::fs::remove_dir_all(directory.path()).unwrap();
+    std::fs::write(directory.path(), "no directory").unwrap();
+    let mut output = super::output(
+        &brokers.addresses(),
+        &format!(
+            "topic: ecs\nmax_message_bytes: 1000\ndead_letter_file.path: '{}'",
+            file.display()
+        ),
+    );
+    let batch = [numbered(1..2).remove(0), large];
+    let error = output.publish(&permit().await, &batch).await.unwrap_err();
+    let SinkError::BrokenOff { outcomes, cause } = error else {
+        panic!("{error:?}")
+    };
+    assert!(matches!(*cause, SinkError::Io(_)), "{cause:?}");
+    assert!(
+        matches!(&outcomes[..], [Outcome::Acked, Outcome::Retry(_)]),
+        "{outcomes:?}"
+    );
+    std::fs::remove_file(directory.path()).unwrap();
 }

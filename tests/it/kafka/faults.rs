@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ecsbeat::output::{Outcome, Sink as _, SinkError};
+use ecsbeat::output::{DropReason, Outcome, Sink as _, SinkError};
 use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Code};
 use serde_json::json;
 
@@ -90,24 +90,90 @@ async fn errors_that_pass_are_not_even_noticed() {
     for fencing in FENCINGS {
         let brokers = Brokers::start(2).topic("ecs", 3);
         let mut output = connected(&brokers, &format!("topic: ecs\nfencing: {fencing}")).await;
+        let mut sent = 0;
         for code in [
             Code::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
             Code::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
             Code::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS,
-            Code::RD_KAFKA_RESP_ERR_THROTTLING_QUOTA_EXCEEDED,
             Code::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE,
             Code::RD_KAFKA_RESP_ERR__TRANSPORT,
         ] {
             brokers.fail(Api::Produce, &[code]);
-            let errors = deliver(&mut output, &numbered(0..30), 5).await;
-            println!("{fencing} {code:?}: {errors:?}");
+            let errors = deliver(&mut output, &numbered(sent..sent + 30), 1).await;
+            assert!(errors.is_empty(), "{fencing} {code:?}: {errors:?}");
+            sent += 30;
+            assert_eq!(
+                arrived(&brokers.read("ecs").await),
+                (0..sent).collect(),
+                "{fencing} {code:?}"
+            );
         }
-        assert_eq!(
-            arrived(&brokers.read("ecs").await),
-            (0..30).collect(),
-            "{fencing}"
+    }
+}
+
+#[tokio::test]
+async fn brokers_that_tell_no_id_of_their_cluster_are_reached() {
+    let brokers = Brokers::start(1).topic("ecs", 1);
+    let front = front::Builder::default()
+        .nameless()
+        .before(&brokers.addresses())
+        .await;
+    let mut output = output(front.addresses(), "topic: ecs");
+    output
+        .connect(&permit_for(Duration::from_secs(10)).await)
+        .await
+        .unwrap();
+    deliver(&mut output, &numbered(0..10), 1).await;
+    assert_eq!(arrived(&brokers.read("ecs").await), (0..10).collect());
+}
+
+#[tokio::test]
+async fn a_topic_that_is_not_there_does_not_hold_up_the_others() {
+    for fencing in FENCINGS {
+        let brokers = Brokers::start(1).topic("ecs", 2).topic("gone", 1);
+        brokers.topic_error("gone", Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+        let mut output = connected(&brokers, &format!("topic: '%{{[to]}}'\nfencing: {fencing}")).await;
+        let batch: Vec<_> = (0..20)
+            .map(|n| event(&json!({"to": if n % 2 == 0 { "gone" } else { "ecs" }, "n": n})))
+            .collect();
+        let error = output.publish(&permit().await, &batch).await.unwrap_err();
+        let SinkError::BrokenOff { outcomes, cause } = error else {
+            panic!("{fencing}: {error:?}")
+        };
+        assert!(
+            cause.to_string().starts_with("topic \"gone\": it is not there"),
+            "{cause}"
+        );
+        for (number, outcome) in outcomes.iter().enumerate() {
+            let is_acked = *outcome == Outcome::Acked;
+            assert_eq!(is_acked, number % 2 == 1, "{fencing}: {outcomes:?}");
+        }
+        assert_eq!(brokers.read("ecs").await.len(), 10, "{fencing}");
+        // It comes into being.
+        brokers.topic_error("gone", Code::RD_KAFKA_RESP_ERR_NO_ERROR);
+        let left: Vec<_> = batch.into_iter().step_by(2).collect();
+        deliver(&mut output, &left, 1).await;
+        assert_eq!(brokers.read("gone").await.len(), 10, "{fencing}");
+    }
+}
+
+#[tokio::test]
+async fn what_one_producer_writes_again_is_recognised() {
+    let brokers = Brokers::start(1).topic("ecs", 1);
+    let front = front::Builder::default().before(&brokers.addresses()).await;
+    let mut output = output(front.addresses(), "topic: ecs\ntimeout: 6s");
+    output.connect(&permit().await).await.unwrap();
+    // The connection breaks before the answer, or no answer comes.
+    for deed in [Deed::Cut, Deed::Swallow] {
+        front.once(Api::Produce, deed);
+        let outcomes = output.publish(&permit().await, &numbered(0..20)).await.unwrap();
+        assert!(
+            outcomes.iter().all(|outcome| *outcome == Outcome::Acked),
+            "{deed:?}: {outcomes:?}"
         );
     }
+    assert_eq!(front.recognised(), 2);
+    assert_eq!(brokers.read("ecs").await.len(), 40);
 }
 
 #[tokio::test]
@@ -164,11 +230,17 @@ async fn what_is_too_large_together_is_sent_in_parts_and_what_is_too_large_alone
         // The publisher halves it.
         deliver(&mut output, &numbered(0..2), 1).await;
         brokers.fail(Api::Produce, &[Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
-        let error = output
-            .publish(&permit().await, &numbered(2..3))
-            .await
-            .unwrap_err();
-        assert!(matches!(error, SinkError::TooLarge(_)), "{fencing}: {error:?}");
+        let outcomes = output.publish(&permit().await, &numbered(2..3)).await.unwrap();
+        assert!(
+            matches!(
+                &outcomes[..],
+                [Outcome::Rejected {
+                    reason: DropReason::TooLarge,
+                    ..
+                }]
+            ),
+            "{fencing}: {outcomes:?}"
+        );
         deliver(&mut output, &numbered(3..4), 1).await;
         let read = arrived(&brokers.read("ecs").await);
         assert!([0, 1, 3].iter().all(|number| read.contains(number)), "{read:?}");

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 
 use ecs_sim::bulk::{self, Bulk, BulkFault, BulkRule};
 
+use super::memory;
 use super::receiver::{Own, Reach, Receiver};
 use super::table::{self, Until};
 
-pub(crate) struct Elasticsearch(Bulk);
+struct Elasticsearch(Bulk);
 
 impl Receiver for Elasticsearch {
     const NAME: &'static str = "elasticsearch";
@@ -98,4 +99,9 @@ async fn nothing_is_lost_or_doubled_whatever_happens_to_tls() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_doubled_when_its_address_changes() {
     table::moved::<Elasticsearch>().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_outage_holds_no_more_than_the_queue_and_is_made_up_for() {
+    memory::outage::<Elasticsearch>().await;
 }

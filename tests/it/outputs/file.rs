@@ -7,6 +7,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use super::memory;
 use super::receiver::{Own, Reach, Receiver};
 use super::table::{self, Until};
 use crate::support::windowed::whole_lines_in;
@@ -95,4 +96,9 @@ impl Receiver for Files {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_doubled_when_the_disk_is_full() {
     table::local::<Files>().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_outage_holds_no_more_than_the_queue_and_is_made_up_for() {
+    memory::outage::<Files>().await;
 }

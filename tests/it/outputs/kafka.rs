@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Code};
 
+use super::memory;
 use super::receiver::{Own, Reach, Receiver};
 use super::table::{self, Until};
 use crate::support::kafka::Brokers;
@@ -36,7 +37,8 @@ impl Receiver for Kafka {
         Own {
             name: CUT,
             until: Until::Accepted(40),
-            repeats: true,
+            // By the same producer: the broker recognizes it.
+            repeats: false,
         },
         Own {
             name: REPLICAS,
@@ -90,6 +92,10 @@ impl Receiver for Kafka {
         self.reader.payloads()
     }
 
+    async fn recognized(&self) -> usize {
+        self.front.recognised()
+    }
+
     async fn strike(&mut self, own: &str) {
         let code = match own {
             CUT => return self.front.once(Api::Produce, Deed::Cut),
@@ -119,4 +125,9 @@ async fn nothing_is_lost_whatever_happens_to_tls() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_when_its_address_changes() {
     table::moved::<Kafka>().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_outage_holds_no_more_than_the_queue_and_is_made_up_for() {
+    memory::outage::<Kafka>().await;
 }

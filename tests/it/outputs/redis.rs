@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::memory;
 use super::receiver::{Own, Reach, Receiver};
 use super::table::{self, Until};
 use crate::support::redis::Redis as Server;
@@ -114,4 +115,9 @@ async fn nothing_is_lost_whatever_happens_to_tls() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_when_its_address_changes() {
     table::moved::<Redis>().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_outage_holds_no_more_than_the_queue_and_is_made_up_for() {
+    memory::outage::<Redis>().await;
 }

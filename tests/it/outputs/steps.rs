@@ -8,12 +8,15 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use ecs_sim::bulk::{Bulk, BulkFault, BulkRule, Config};
+use rdkafka::types::RDKafkaRespErr;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use crate::support::kafka::Brokers;
 use crate::support::process::{Ended, Home, Process, SOON};
+use crate::support::redis::{self, Reply};
 
 const SETTINGS: &str = "\
 ecsbeat.customers: [{customername: one, username: u, password: p, vdcs: [{vdcname: v, nodes: [10.1.83.51]}]}]
@@ -37,10 +40,12 @@ fn levelled(text: &str, replaced: &[(&str, &str)]) -> String {
         text = text.replace(found, name);
     }
     let line = |line: &str| {
-        // These words are the system's own.
+        // These words are the system's or librdkafka's own.
         for (before, name) in [
             ("certificate valid until: ", "DATE"),
             ("free space: ", "SIZE"),
+            ("cluster id: ", "ID"),
+            ("Connection refused (after ", "TIMES"),
             ("failed to lookup address information: ", "REASON"),
         ] {
             if let Some(start) = line.find(before) {
@@ -95,6 +100,43 @@ async fn plain_and_every_host_once_however_many_workers() {
     assert!(first.is_empty() && second.is_empty(), "nothing is sent");
     let changed = [&first, &second].iter().any(|bulk| !bulk.resources().is_empty());
     assert!(!changed, "nothing is changed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_tells_its_version() {
+    let redis = redis::Builder::new().password("CANARY-redis").start().await;
+    let at = redis.address().to_string();
+    let Reply::Bulk(Some(info)) = redis.command(&["INFO", "server"]).await else {
+        panic!("INFO is a text")
+    };
+    let info = String::from_utf8(info).unwrap();
+    let version = info
+        .lines()
+        .find_map(|line| line.strip_prefix("redis_version:"))
+        .unwrap();
+    let ended = tried(&format!("redis: {{hosts: ['redis://:CANARY-redis@{at}']}}\n")).await;
+    let ip = redis.address().ip().to_string();
+    check(
+        "redis",
+        &ended,
+        0,
+        &[(&at, "ADDRESS"), (&ip, "IP"), (version, "VERSION")],
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kafka_tells_of_its_cluster_and_its_topic() {
+    let brokers = Brokers::start(1).topic("ecs", 3);
+    let at = brokers.addresses();
+    let port = at.rsplit(':').next().unwrap();
+    let ended = tried(&format!("kafka: {{hosts: ['{at}'], topic: ecs}}\n")).await;
+    check("kafka", &ended, 0, &[(port, "PORT")]);
+    brokers.topic_error("ecs", RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+    let ended = tried(&format!("kafka: {{hosts: ['{at}'], topic: ecs}}\n")).await;
+    check("kafka-no-topic", &ended, 0, &[(port, "PORT")]);
+    drop(brokers);
+    let ended = tried(&format!("kafka: {{hosts: ['{at}'], topic: ecs, timeout: 2s}}\n")).await;
+    check("kafka-refused", &ended, 1, &[(port, "PORT")]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

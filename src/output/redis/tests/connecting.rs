@@ -158,11 +158,12 @@ async fn a_connection_on_which_something_was_said_unasked_is_replaced() {
             assert_eq!(outcomes, [Outcome::Acked]);
             until(|| !sink.connection.as_mut().unwrap().is_open()).await;
         }
-        // They arrived together: neither is believed.
-        Err(SinkError::Protocol(message)) => {
+        // They arrived together.
+        Err(SinkError::BrokenOff { outcomes, cause }) => {
+            assert_eq!(outcomes, [Outcome::Acked]);
             assert!(
-                message.ends_with("it answered more than it had been asked"),
-                "{message}"
+                matches!(&*cause, SinkError::Protocol(text) if text.ends_with("answered more than it had been asked")),
+                "{cause:?}"
             );
             assert!(sink.connection.is_none());
         }

@@ -2,7 +2,8 @@
 //!
 //! Owns [`Front`]: it takes the connections of clients in place of each broker, passes their requests on one after the
 //! other, and puts its own addresses into the answers, so that clients come back to it. What the brokers behind it
-//! cannot do, it does by Kafka's rules: a producer whose transactional id was initialised anew is refused.
+//! cannot do, it does by Kafka's rules: a producer whose transactional id was initialised anew is refused, and what one
+//! producer writes again is not written twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -19,6 +20,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use super::produce;
 use super::sasl::{Login, Users};
 use crate::support::authority::Pair;
 
@@ -35,6 +37,8 @@ pub(crate) enum Deed {
     Hold,
     /// It is passed on, and the connection is cut before the answer.
     Cut,
+    /// It is passed on, and the connection stays without an answer, to this and to all that follow.
+    Swallow,
 }
 
 /// In front of each broker.
@@ -50,8 +54,17 @@ pub(crate) struct Builder {
     tls: Option<TlsAcceptor>,
     users: Option<Users>,
     fencing: bool,
+    nameless: bool,
     /// The name that clients are to call instead of 127.0.0.1; as long as that.
     name: Option<&'static str>,
+}
+
+/// What producers have written, by their sequence numbers.
+#[derive(Default)]
+struct Recognised {
+    written: BTreeSet<produce::Batch>,
+    /// How many batches came again.
+    times: usize,
 }
 
 #[derive(Default)]
@@ -59,6 +72,7 @@ struct State {
     tls: Option<TlsAcceptor>,
     users: Option<Users>,
     fencing: bool,
+    nameless: bool,
     /// What a broker is called in answers, and what clients are to read.
     renamed: Mutex<Vec<(Vec<u8>, Vec<u8>)>>,
     /// The newest producer of each transactional id.
@@ -66,6 +80,7 @@ struct State {
     deeds: Mutex<Vec<(i16, Deed)>>,
     held: Notify,
     released: Notify,
+    recognised: Mutex<Recognised>,
     /// Kinds of the requests that were passed on.
     passed: Mutex<Vec<i16>>,
     logins: Mutex<BTreeSet<String>>,
@@ -105,6 +120,13 @@ impl Builder {
         self
     }
 
+    /// The cluster has no id.
+    #[must_use]
+    pub(crate) fn nameless(mut self) -> Self {
+        self.nameless = true;
+        self
+    }
+
     /// Clients are sent to this name, which has nine letters.
     #[must_use]
     pub(crate) fn name(mut self, name: &'static str) -> Self {
@@ -130,6 +152,7 @@ impl Builder {
             tls: self.tls,
             users: self.users,
             fencing: self.fencing,
+            nameless: self.nameless,
             ..State::default()
         });
         let addresses: Vec<String> = places
@@ -188,6 +211,11 @@ impl Front {
         passed.iter().filter(|passed| **passed == key(requests)).count()
     }
 
+    /// How many batches were written again by the producer that had written them, and taken once.
+    pub(crate) fn recognised(&self) -> usize {
+        self.state.recognised.lock().unwrap().times
+    }
+
     /// How many connections there are. One whose request is held does not notice that the client hung up.
     pub(crate) fn open(&self) -> usize {
         self.state.open.load(Ordering::SeqCst)
@@ -200,7 +228,7 @@ impl Front {
 }
 
 /// The number of a kind of request: <https://kafka.apache.org/protocol#protocol_api_keys>.
-fn key(api: Api) -> i16 {
+pub(super) fn key(api: Api) -> i16 {
     match api {
         Api::Produce => 0,
         Api::Metadata => 3,
@@ -272,21 +300,40 @@ async fn pass(
                 continue;
             }
         }
+        if let Some(answer) = state.recognised(&parsed) {
+            answer_with(&mut client, &request, &answer).await?;
+            continue;
+        }
         state.passed.lock().unwrap().push(parsed.key);
         send(&mut upstream, &request).await?;
         let mut answer = frame(&mut upstream).await?;
-        if deed == Some(Deed::Cut) {
-            return Ok(());
-        }
         state.learn(&parsed, &answer);
+        match deed {
+            Some(Deed::Cut) => return Ok(()),
+            // Until the client hangs up.
+            Some(Deed::Swallow) => loop {
+                frame(&mut client).await?;
+            },
+            Some(Deed::Hold) | None => {}
+        }
         if login.is_some() && parsed.key == key(Api::ApiVersion) {
             Login::announce(parsed.version, &mut answer);
         }
         for (theirs, ours) in &*state.renamed.lock().unwrap() {
             replace(&mut answer, theirs, ours);
         }
+        if state.nameless && parsed.key == key(Api::Metadata) {
+            take_id(&mut answer);
+        }
         send(&mut client, &answer).await?;
     }
+}
+
+/// Takes the cluster's id out of an answer with compact texts, whose length is one more than said.
+fn take_id(answer: &mut Vec<u8>) {
+    let start = memchr::memmem::find(answer, b"mockCluster").expect("the mock cluster's id");
+    let length = usize::from(answer[start - 1]) - 1;
+    answer.splice(start - 1..start + length, [0]);
 }
 
 impl State {
@@ -296,8 +343,25 @@ impl State {
         Some(deeds.remove(place).1)
     }
 
-    /// Remembers who is the newest producer of an id.
+    /// The answer to a producer that writes what it has written before, each batch of it.
+    fn recognised(&self, request: &Request<'_>) -> Option<Vec<u8>> {
+        let batches = produce::batches(request)?;
+        let mut recognised = self.recognised.lock().unwrap();
+        let known = batches.iter().all(|batch| recognised.written.contains(batch));
+        if !known || batches.is_empty() {
+            return None;
+        }
+        recognised.times += batches.len();
+        Some(produce::duplicate(request))
+    }
+
+    /// Remembers who is the newest producer of an id, and what was written.
     fn learn(&self, request: &Request<'_>, answer: &[u8]) {
+        if let Some(batches) = produce::batches(request)
+            && produce::is_taken(request, answer)
+        {
+            self.recognised.lock().unwrap().written.extend(batches);
+        }
         if request.key != key(Api::InitProducerId) {
             return;
         }
@@ -350,9 +414,9 @@ impl State {
 }
 
 /// The head of a request: <https://kafka.apache.org/protocol#protocol_messages>.
-struct Request<'r> {
-    key: i16,
-    version: i16,
+pub(super) struct Request<'r> {
+    pub(super) key: i16,
+    pub(super) version: i16,
     /// From the client's name on.
     rest: &'r [u8],
 }
@@ -369,7 +433,7 @@ impl<'r> Request<'r> {
     }
 
     /// Behind the client's name, in versions without tagged fields.
-    fn body(&self) -> &'r [u8] {
+    pub(super) fn body(&self) -> &'r [u8] {
         let mut fields = Fields(self.rest);
         fields.text();
         fields.0
@@ -411,11 +475,11 @@ impl<'f> Fields<'f> {
         i32::from_be_bytes(self.bytes(4).try_into().unwrap())
     }
 
-    fn i64(&mut self) -> i64 {
+    pub(super) fn i64(&mut self) -> i64 {
         i64::from_be_bytes(self.bytes(8).try_into().unwrap())
     }
 
-    fn maybe_text(&mut self) -> Option<String> {
+    pub(super) fn maybe_text(&mut self) -> Option<String> {
         let length = usize::try_from(self.i16()).ok()?;
         Some(String::from_utf8(self.bytes(length).to_vec()).unwrap())
     }

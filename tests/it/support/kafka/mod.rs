@@ -6,6 +6,8 @@
 
 /// What stands before brokers: TLS, logins, fencing.
 pub(crate) mod front;
+/// What a request to write holds.
+mod produce;
 /// One that reads all along.
 pub(crate) mod reader;
 mod sasl;
@@ -39,7 +41,12 @@ pub(crate) struct Read {
 
 impl Brokers {
     pub(crate) fn start(brokers: i32) -> Self {
-        Self(MockCluster::new(brokers).unwrap())
+        let cluster = MockCluster::new(brokers).unwrap();
+        // As brokers before 2.4: `front` reads no newer requests to write.
+        cluster
+            .apiversion(RDKafkaApiKey::Produce, Some(3), Some(produce::LAST_PLAIN))
+            .unwrap();
+        Self(cluster)
     }
 
     /// `host:port` of each broker.
@@ -58,6 +65,11 @@ impl Brokers {
     /// The next requests of this kind are answered with these errors, one after the other.
     pub(crate) fn fail(&self, requests: RDKafkaApiKey, errors: &[RDKafkaRespErr]) {
         self.0.request_errors(requests, errors);
+    }
+
+    /// The topic is not to be had for this reason; `RD_KAFKA_RESP_ERR_NO_ERROR` ends that.
+    pub(crate) fn topic_error(&self, topic: &str, error: RDKafkaRespErr) {
+        self.0.topic_error(topic, error).unwrap();
     }
 
     /// Requests of this kind are answered as they should be again.

@@ -1,17 +1,20 @@
-//! Events that Elasticsearch refuses for good.
+//! Events that an output refuses for good.
 //!
 //! Owns the shape of a dead letter, which keeps the event's text whatever is wrong with it, and the file that
 //! takes dead letters. Nothing here ever deletes one.
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Serialize;
 
-use super::super::durable::{DurableFile, Manner, at};
-use super::super::writer::{Interrupted, Leave, Records, Target, stopped};
-use super::answer::ItemError;
-use crate::event::Event;
+use super::document::single_line;
+use super::durable::{DurableFile, Manner, at};
+use super::writer::{Interrupted, Leave, Records, Target, Writer, stopped};
+use super::{BuildError, SinkError};
+use crate::election::Permit;
+use crate::event::{Event, EventId};
 
 #[derive(Serialize)]
 struct Letter<'a> {
@@ -34,15 +37,15 @@ struct Id {
     id: String,
 }
 
-/// The document that stands for `event`.
-pub(super) fn document(event: &Event, error: &ItemError) -> Vec<u8> {
+/// The document that stands for `event`: why it is here, by a name (`kind`) and in words.
+pub(super) fn document(event: &Event, kind: &str, reason: &str) -> Vec<u8> {
     let message = String::from_utf8_lossy(&event.body);
     let letter = Letter {
         timestamp: format!("{:.3}", event.timestamp),
         message: &message,
         error: Error {
-            kind: &error.kind,
-            message: &error.reason,
+            kind,
+            message: reason,
         },
         event: Id {
             id: event.id.to_string(),
@@ -52,19 +55,51 @@ pub(super) fn document(event: &Event, error: &ItemError) -> Vec<u8> {
     serde_json::to_vec(&letter).unwrap_or_default()
 }
 
-/// `non_indexable_policy.dead_letter_file`.
+/// A file that takes dead letters, one in a line.
 #[derive(Debug)]
-pub(super) struct LetterFile {
+pub(super) struct DeadLetterFile(Writer);
+
+impl DeadLetterFile {
+    /// Touches nothing yet. `key` is the setting it stems from.
+    pub(super) fn start(key: &str, path: PathBuf) -> Result<Self, BuildError> {
+        let file = LetterFile { path, file: None };
+        let writer = Writer::start("output-dead-letter", file).map_err(|error| BuildError::Setting {
+            key: key.to_owned(),
+            problem: format!("no thread for it: {error}"),
+        })?;
+        Ok(Self(writer))
+    }
+
+    /// Makes it, where it is not there.
+    pub(super) async fn open(&self, budget: Duration) -> Result<(), SinkError> {
+        let opened = self.0.open(budget).await;
+        opened.map_err(|error| SinkError::Io(error.to_string()))
+    }
+
+    /// Appends all of them, [`document`]s and whose they are, or fails.
+    pub(super) async fn append(
+        &self,
+        letters: impl Iterator<Item = (EventId, Vec<u8>)>,
+        permit: &Permit,
+        budget: Duration,
+    ) -> Result<(), SinkError> {
+        let mut records = Records::default();
+        for (id, letter) in letters {
+            records.bytes.extend_from_slice(&single_line(&letter));
+            records.end(id);
+        }
+        let appended = self.0.append(records, permit, budget).await;
+        appended.map_err(|interrupted| SinkError::Io(interrupted.error.to_string()))
+    }
+}
+
+#[derive(Debug)]
+struct LetterFile {
     path: PathBuf,
     file: Option<DurableFile<std::fs::File>>,
 }
 
 impl LetterFile {
-    /// Touches nothing yet.
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, file: None }
-    }
-
     fn write(&mut self, letters: &[u8]) -> io::Result<()> {
         self.open()?;
         match &mut self.file {
