@@ -1,9 +1,19 @@
 //! Which of its hosts a connection uses.
 //!
-//! Owns the choice, as `loadbalance` says it, and the turn to another host after a failure. Connects to nobody.
+//! Owns the choice, as `loadbalance` says it, the turn to another host after a failure, and when a connection that
+//! has a host of its own looks for that one again: else all connections would end up at the host that failed last.
+//! Connects to nobody.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Time between two looks for a host that failed. A host that is down costs no more than one look in this time.
+const AWAY: Duration = Duration::from_secs(30);
+/// The longest such a look takes.
+const LOOK: Duration = Duration::from_secs(3);
 
 /// The host of one connection, as a place in the list of hosts.
 #[derive(Debug)]
@@ -15,9 +25,21 @@ pub(super) struct Chosen {
 #[derive(Debug)]
 enum Which {
     /// Each connection its own, the next one after a failure.
-    Own(usize),
+    Own {
+        home: usize,
+        host: usize,
+        /// When to look for `home` again, while another one is used.
+        look: Instant,
+    },
     /// All connections the same, another one at random after a failure.
     Common(Arc<AtomicUsize>),
+}
+
+/// Until when to wait for a host that is looked for, where the whole send may take until `deadline`: what is left must
+/// be enough for another host.
+pub(super) fn look_until(deadline: Instant) -> Instant {
+    let now = Instant::now();
+    now + LOOK.min(deadline.saturating_duration_since(now) / 4)
 }
 
 impl Chosen {
@@ -28,7 +50,11 @@ impl Chosen {
         if loadbalance {
             let own = |position| Self {
                 hosts,
-                which: Which::Own(position % hosts),
+                which: Which::Own {
+                    home: position % hosts,
+                    host: position % hosts,
+                    look: Instant::now(),
+                },
             };
             return (0..hosts * workers).map(own).collect();
         }
@@ -43,8 +69,27 @@ impl Chosen {
     /// The host to use now.
     pub(super) fn now(&self) -> usize {
         match &self.which {
-            Which::Own(host) => *host,
+            Which::Own { host, .. } => *host,
             Which::Common(host) => host.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The connection's own host, where another one is used and it is time to see whether it is back. To be asked
+    /// before each use of the other one; whoever reaches it calls [`Self::come_home`].
+    pub(super) fn look_home(&mut self) -> Option<usize> {
+        match &mut self.which {
+            Which::Own { home, host, look } if host != home && Instant::now() >= *look => {
+                *look = Instant::now() + AWAY;
+                Some(*home)
+            }
+            Which::Own { .. } | Which::Common(_) => None,
+        }
+    }
+
+    /// Turns to the connection's own host.
+    pub(super) fn come_home(&mut self) {
+        if let Which::Own { home, host, .. } = &mut self.which {
+            *host = *home;
         }
     }
 
@@ -52,7 +97,13 @@ impl Chosen {
     pub(super) fn leave(&mut self, failed: usize) {
         let hosts = self.hosts;
         match &mut self.which {
-            Which::Own(host) => *host = (failed + 1) % hosts,
+            Which::Own { home, host, look } if *host == failed => {
+                if failed == *home {
+                    *look = Instant::now() + AWAY;
+                }
+                *host = (failed + 1) % hosts;
+            }
+            Which::Own { .. } => {}
             Which::Common(_) if hosts == 1 => {}
             Which::Common(host) => {
                 let other = (failed + 1 + fastrand::usize(..hosts - 1)) % hosts;
@@ -64,6 +115,8 @@ impl Chosen {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::advance;
+
     use super::*;
 
     #[test]
@@ -84,6 +137,43 @@ mod tests {
             common[0].now(),
             second,
             "the other connection has left it already"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_host_that_was_left_is_looked_for_now_and_then() {
+        let mut chosen = Chosen::for_connections(3, 1, true).remove(0);
+        advance(AWAY).await;
+        assert_eq!(chosen.look_home(), None, "it is there");
+        chosen.leave(0);
+        assert_eq!(
+            (chosen.now(), chosen.look_home()),
+            (1, None),
+            "it has just failed"
+        );
+        advance(AWAY / 2).await;
+        // A failure elsewhere goes on to those that were not tried.
+        chosen.leave(1);
+        assert_eq!((chosen.now(), chosen.look_home()), (2, None));
+        advance(AWAY / 2).await;
+        assert_eq!(chosen.look_home(), Some(0));
+        assert_eq!((chosen.now(), chosen.look_home()), (2, None), "once");
+        advance(AWAY).await;
+        assert_eq!(chosen.look_home(), Some(0));
+        chosen.come_home();
+        chosen.leave(2);
+        assert_eq!(chosen.now(), 0, "another connection's late failure");
+        advance(AWAY).await;
+        assert_eq!(chosen.look_home(), None);
+        assert_eq!(Chosen::for_connections(3, 1, false)[0].look_home(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_leaves_time_for_the_other_host() {
+        let within = |seconds| look_until(Instant::now() + Duration::from_secs(seconds)) - Instant::now();
+        assert_eq!(
+            (within(90), within(8), within(0)),
+            (LOOK, Duration::from_secs(2), Duration::ZERO)
         );
     }
 

@@ -288,7 +288,7 @@ pub fn build(
                 backoff: network.backoff,
                 request_timeout: network.timeout,
             };
-            let sinks = Logstash::new(config, &written("logstash"))?;
+            let sinks = Logstash::new(config, &written("logstash"), &read("logstash"))?;
             Ok(sinks.into_iter().map(output).collect())
         }
         OutputConfig::Kafka(config) => Ok(vec![Output {

@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 use super::dead_letter::DeadLetterFile;
 use super::format::Format;
-use super::hosts::Chosen;
+use super::hosts::{Chosen, look_until};
 use super::selector::Selector;
 use super::{BuildError, Outcome, Sink, SinkError};
 use crate::config::{ElasticsearchOutput, NonIndexable, Template};
@@ -156,11 +156,27 @@ impl Elasticsearch {
             permit: permit.clone(),
         }
     }
+
+    /// The host to use: the worker's own again, once that answers.
+    async fn host(&mut self, deadline: &Deadline) -> usize {
+        if let Some(home) = self.host.look_home() {
+            let deadline = Deadline {
+                at: look_until(deadline.at),
+                permit: deadline.permit.clone(),
+            };
+            match setup::greet(&self.shared.client, home, &deadline).await {
+                Ok(_) => self.host.come_home(),
+                Err(error) => tracing::debug!(output = "elasticsearch", %error, "not back yet"),
+            }
+        }
+        self.host.now()
+    }
 }
 
 impl Sink for Elasticsearch {
     async fn connect(&mut self, permit: &Permit) -> Result<(), SinkError> {
-        let (host, deadline) = (self.host.now(), self.deadline(permit));
+        let deadline = self.deadline(permit);
+        let host = self.host(&deadline).await;
         let connected = self.shared.connect(host, &deadline).await;
         if connected.is_err() {
             self.host.leave(host);
@@ -169,7 +185,8 @@ impl Sink for Elasticsearch {
     }
 
     async fn publish(&mut self, permit: &Permit, batch: &[Event]) -> Result<Vec<Outcome>, SinkError> {
-        let (host, deadline) = (self.host.now(), self.deadline(permit));
+        let deadline = self.deadline(permit);
+        let host = self.host(&deadline).await;
         let published = self.shared.publish(host, batch, &deadline).await;
         // A batch that is too large, or a disk that takes no dead letter, is no fault of the host's.
         if let Err(error) = &published

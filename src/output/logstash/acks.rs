@@ -8,6 +8,7 @@ use std::io;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncReadExt as _, ReadHalf};
 use tokio::task::coop::unconstrained;
 
@@ -18,6 +19,8 @@ use crate::tls;
 #[derive(Debug)]
 pub(super) struct Acks<S> {
     half: ReadHalf<S>,
+    /// Bytes that have come.
+    read: Counter,
     bytes: [u8; ACK_SIZE],
     filled: usize,
     /// How long the last window was waited for when it was its turn.
@@ -38,9 +41,11 @@ pub(super) enum Lost {
 }
 
 impl<S: AsyncRead> Acks<S> {
-    pub(super) fn new(half: ReadHalf<S>) -> Self {
+    /// `read` counts bytes.
+    pub(super) fn new(half: ReadHalf<S>, read: Counter) -> Self {
         Self {
             half,
+            read,
             bytes: [0; ACK_SIZE],
             filled: 0,
             took: Duration::ZERO,
@@ -61,7 +66,10 @@ impl<S: AsyncRead> Acks<S> {
             }
             match self.half.read(room).await {
                 Ok(0) => return Err(Lost::Closed),
-                Ok(count) => self.filled += count,
+                Ok(count) => {
+                    self.read.inc_by(count as u64);
+                    self.filled += count;
+                }
                 Err(error) => return Err(Lost::Failed(error)),
             }
         }
@@ -126,7 +134,7 @@ mod tests {
     fn connection() -> (Acks<DuplexStream>, WriteHalf<DuplexStream>, DuplexStream) {
         let (client, server) = duplex(64);
         let (read, write) = split(client);
-        (Acks::new(read), write, server)
+        (Acks::new(read, Counter::default()), write, server)
     }
 
     #[tokio::test]

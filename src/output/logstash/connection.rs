@@ -17,7 +17,7 @@ use super::slow_start::WindowSize;
 use super::turn::Unacknowledged;
 use crate::election::{NoTenure, Permit};
 use crate::output::SinkError;
-use crate::output::hosts::Chosen;
+use crate::output::hosts::{Chosen, look_until};
 
 /// How connections are used.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +34,7 @@ pub(super) struct Connection<D: Dial> {
     limits: Limits,
     window: Plain<WindowSize>,
     written: Counter,
+    read: Counter,
     slot: Mutex<Slot<D::Stream>>,
 }
 
@@ -43,19 +44,20 @@ struct Slot<S> {
 }
 
 impl<D: Dial> Connection<D> {
-    /// Nothing is reached yet; `written` counts bytes.
+    /// Nothing is reached yet; `written` and `read` count bytes.
     pub(super) fn new(
         servers: Arc<D>,
         host: Chosen,
         limits: Limits,
         window: WindowSize,
-        written: Counter,
+        (written, read): (&Counter, &Counter),
     ) -> Self {
         Self {
             servers,
             window: Plain::new(window),
             limits,
-            written,
+            written: written.clone(),
+            read: read.clone(),
             slot: Mutex::new(Slot { host, link: None }),
         }
     }
@@ -119,11 +121,15 @@ impl<D: Dial> Connection<D> {
 
     /// A connection that can be used. It is taken out of its slot: whoever is dropped midway ends it.
     async fn link(&self, slot: &mut Slot<D::Stream>, permit: &Permit) -> Result<Link<D::Stream>, SinkError> {
+        let home = self.home(slot, permit).await;
         if let Some(mut link) = slot.link.take() {
-            if link.is_usable(self.limits.ttl).await {
+            if link.is_usable(self.limits.ttl, home.is_none()).await {
                 return Ok(link);
             }
             self.bury(slot, &link);
+        }
+        if let Some(link) = home {
+            return Ok(link);
         }
         let host = slot.host.now();
         let server = self.servers.name(host);
@@ -134,10 +140,28 @@ impl<D: Dial> Connection<D> {
         }
         let deadline = Instant::now() + self.limits.timeout.min(permit.budget());
         match self.servers.dial(host, deadline).await {
-            Ok(stream) => Ok(Link::new(stream, host, &server)),
+            Ok(stream) => Ok(Link::new(stream, host, &server, self.read.clone())),
             Err(error) => {
                 slot.host.leave(host);
                 Err(error)
+            }
+        }
+    }
+
+    /// A new connection to the own host, once that can be reached again.
+    async fn home(&self, slot: &mut Slot<D::Stream>, permit: &Permit) -> Option<Link<D::Stream>> {
+        permit.check().ok()?;
+        let home = slot.host.look_home()?;
+        let deadline = Instant::now() + self.limits.timeout.min(permit.budget());
+        match self.servers.dial(home, look_until(deadline)).await {
+            Ok(stream) => {
+                slot.host.come_home();
+                let server = self.servers.name(home);
+                Some(Link::new(stream, home, &server, self.read.clone()))
+            }
+            Err(error) => {
+                tracing::debug!(output = "logstash", %error, "not back yet");
+                None
             }
         }
     }

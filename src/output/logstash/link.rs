@@ -51,15 +51,15 @@ enum Stopped {
 }
 
 impl<S: AsyncRead + AsyncWrite> Link<S> {
-    /// A connection that has just been made.
-    pub(super) fn new(stream: S, host: usize, server: &str) -> Self {
+    /// A connection that has just been made; `read` counts bytes.
+    pub(super) fn new(stream: S, host: usize, server: &str, read: Counter) -> Self {
         let (reader, writer) = split(stream);
         let life = Life::new();
         Self {
             _hold: life.hold(),
             life,
             writer,
-            acks: handed_over(Acks::new(reader)),
+            acks: handed_over(Acks::new(reader, read)),
             host,
             server: Arc::from(server),
             since: Instant::now(),
@@ -77,14 +77,15 @@ impl<S: AsyncRead + AsyncWrite> Link<S> {
     }
 
     /// Whether another window may be written to it. One that the server has closed, that was idle for long or that is
-    /// older than `ttl` is not to be used: it is waited for what is outstanding, and the connection ends in order.
-    pub(super) async fn is_usable(&mut self, ttl: Option<Duration>) -> bool {
+    /// older than `ttl`, or that nobody wants any more, is not to be used: it is waited for what is outstanding, and the
+    /// connection ends in order.
+    pub(super) async fn is_usable(&mut self, ttl: Option<Duration>, wanted: bool) -> bool {
         if self.life.is_over() {
             return false;
         }
         let old = ttl.is_some_and(|ttl| self.since.elapsed() >= ttl);
         let acks = match self.acks.try_recv() {
-            Err(TryRecvError::Empty) if old => (&mut self.acks).await.ok(),
+            Err(TryRecvError::Empty) if old || !wanted => (&mut self.acks).await.ok(),
             Err(TryRecvError::Empty) => return true,
             Err(TryRecvError::Closed) => None,
             Ok(acks) => Some(acks),
@@ -95,6 +96,7 @@ impl<S: AsyncRead + AsyncWrite> Link<S> {
                 tracing::debug!(output = "logstash", server = &*self.server, %lost, "connecting anew");
                 return false;
             }
+            Ok(()) if !wanted => "the connection's own host is back",
             Ok(()) if old => "it has reached its ttl",
             Ok(()) if self.life.heard().elapsed() > MOST_IDLE => "it was idle",
             Ok(()) => {
@@ -125,7 +127,7 @@ impl<S: AsyncRead + AsyncWrite> Link<S> {
         let life = self.life.clone();
         tokio::select! {
             biased;
-            error = life.over() => Err(error),
+            cause = life.over() => Err(SinkError::Transport(cause)),
             result = self.pieces(window, permit, patience, written) => result,
         }
     }

@@ -65,8 +65,8 @@ impl fmt::Debug for Logstash {
 
 impl Logstash {
     /// The lanes of all connections, those of a connection one after the other: `pipelining` for each connection,
-    /// `workers` connections for each host that is used at once. `written` counts bytes.
-    pub fn new(config: &LogstashOutput, written: &Counter) -> Result<Vec<Self>, BuildError> {
+    /// `workers` connections for each host that is used at once. `written` and `read` count bytes.
+    pub fn new(config: &LogstashOutput, written: &Counter, read: &Counter) -> Result<Vec<Self>, BuildError> {
         let servers = Arc::new(Servers::new(config)?);
         let network = &config.network;
         let limits = Limits {
@@ -78,7 +78,7 @@ impl Logstash {
         let hosts = Chosen::for_connections(servers.count(), network.workers, network.loadbalance);
         let lanes = hosts.into_iter().flat_map(|host| {
             let servers = Arc::clone(&servers);
-            let connection = Connection::new(servers, host, limits, window.clone(), written.clone());
+            let connection = Connection::new(servers, host, limits, window.clone(), (written, read));
             Lane::of(connection, &encoder, config.pipelining)
         });
         Ok(lanes.map(Self).collect())

@@ -110,6 +110,7 @@ struct Setup {
     window: WindowSize,
     compression_level: u32,
     hosts: usize,
+    loadbalance: bool,
     room: usize,
 }
 
@@ -121,6 +122,7 @@ impl Default for Setup {
             window: WindowSize::new(false, 0),
             compression_level: 3,
             hosts: 1,
+            loadbalance: false,
             room: 1 << 20,
         }
     }
@@ -132,6 +134,7 @@ struct Rig {
     servers: Arc<Hosts>,
     peers: mpsc::UnboundedReceiver<Peer>,
     written: Counter,
+    read: Counter,
 }
 
 impl Setup {
@@ -142,13 +145,13 @@ impl Setup {
             errors: Mutex::default(),
             room: self.room,
         });
-        let written = Counter::default();
-        let host = Chosen::for_connections(self.hosts, 1, false).remove(0);
+        let (written, read) = (Counter::default(), Counter::default());
+        let host = Chosen::for_connections(self.hosts, 1, self.loadbalance).remove(0);
         let limits = Limits {
             timeout: PATIENCE,
             ttl: self.ttl,
         };
-        let connection = Connection::new(Arc::clone(&servers), host, limits, self.window, written.clone());
+        let connection = Connection::new(Arc::clone(&servers), host, limits, self.window, (&written, &read));
         Rig {
             lanes: Lane::of(
                 connection,
@@ -158,6 +161,7 @@ impl Setup {
             servers,
             peers,
             written,
+            read,
         }
     }
 }

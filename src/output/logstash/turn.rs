@@ -109,14 +109,14 @@ impl Life {
     }
 
     /// Waits until it is over, and gives the reason.
-    pub(super) async fn over(&self) -> SinkError {
+    pub(super) async fn over(&self) -> String {
         self.0.over.cancelled().await;
         let cause = self
             .0
             .cause
             .get()
             .map_or("the connection was given up", |cause| &cause.text);
-        SinkError::Transport(cause.to_owned())
+        cause.to_owned()
     }
 }
 
@@ -158,9 +158,9 @@ impl<S: AsyncRead> Turn<S> {
                     biased;
                     acks = acks => match acks {
                         Ok(acks) => (acks, true),
-                        Err(_) => return Err(life.over().await),
+                        Err(_) => return Err(SinkError::Unanswered(life.over().await)),
                     },
-                    error = life.over() => return Err(error),
+                    cause = life.over() => return Err(SinkError::Unanswered(cause)),
                 }
             };
             let mut limit = patience;
@@ -176,7 +176,7 @@ impl<S: AsyncRead> Turn<S> {
                     // What has arrived counts, also when the connection has been given up since.
                     biased;
                     answer = timeout(limit, acks.next()) => answer,
-                    error = life.over() => return Err(error),
+                    cause = life.over() => return Err(SinkError::Unanswered(cause)),
                 };
                 if let Ok(Ok(_)) = answer {
                     life.hear();
@@ -216,7 +216,7 @@ impl<S: AsyncRead> Turn<S> {
 }
 
 fn silent(server: &str, patience: Duration) -> SinkError {
-    SinkError::Transport(format!(
+    SinkError::Unanswered(format!(
         "{server}: no acknowledgement and no sign of life within {patience:?}: it hangs, or is no beats input; Logstash \
          shows a sign of life every 5 s"
     ))
@@ -227,7 +227,7 @@ fn failed(server: &str, lost: &Lost) -> SinkError {
     if lost.is_protocol() {
         SinkError::Protocol(text)
     } else {
-        SinkError::Transport(text)
+        SinkError::Unanswered(text)
     }
 }
 

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use super::codec::Encoder;
 use super::dial::Dialer;
-use super::hosts::Chosen;
+use super::hosts::{Chosen, look_until};
 use super::metadata::Metadata;
 use super::selector::Selector;
 use super::steps::Steps;
@@ -111,14 +111,39 @@ impl Redis {
         }
         self.shared.connect(host, deadline).await
     }
+
+    /// A new connection to the own host, once that can be reached again.
+    async fn home(&mut self, deadline: &Deadline) -> Option<Connection> {
+        let home = self.host.look_home()?;
+        let deadline = Deadline {
+            at: look_until(deadline.at),
+            time: deadline.time,
+            permit: deadline.permit.clone(),
+        };
+        match self.shared.connect(home, &deadline).await {
+            Ok(connection) => {
+                self.host.come_home();
+                Some(connection)
+            }
+            Err(error) => {
+                tracing::debug!(output = "redis", %error, "not back yet");
+                None
+            }
+        }
+    }
 }
 
 impl Sink for Redis {
     async fn connect(&mut self, permit: &Permit) -> Result<(), SinkError> {
-        let (host, deadline) = (self.host.now(), self.shared.deadline(permit));
+        let deadline = self.shared.deadline(permit);
         self.connection = None;
+        let home = self.home(&deadline).await;
+        let host = self.host.now();
         let connected = async {
-            let mut connection = self.shared.connect(host, &deadline).await?;
+            let mut connection = match home {
+                Some(connection) => connection,
+                None => self.shared.connect(host, &deadline).await?,
+            };
             // Waiting for a reader is not to use up max_retries, as each refused batch would.
             if let Some(list) = &self.full {
                 self.shared.has_room(&mut connection, list, &deadline).await?;
@@ -139,7 +164,11 @@ impl Sink for Redis {
     }
 
     async fn publish(&mut self, permit: &Permit, batch: &[Event]) -> Result<Vec<Outcome>, SinkError> {
-        let (host, deadline) = (self.host.now(), self.shared.deadline(permit));
+        let deadline = self.shared.deadline(permit);
+        if let Some(connection) = self.home(&deadline).await {
+            self.connection = Some(connection);
+        }
+        let host = self.host.now();
         let mut connection = match self.connected(host, &deadline).await {
             Ok(connection) => connection,
             Err(error) => {

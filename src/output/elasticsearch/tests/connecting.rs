@@ -204,6 +204,58 @@ async fn with_load_balancing_each_connection_keeps_its_host_until_it_fails() {
     assert_eq!(sinks[3].host.now(), 1, "the other connection has not failed");
 }
 
+/// Lets so much time pass for what waits for it. Nothing must be under way.
+async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn after_each_host_was_down_once_each_has_its_connections_again() {
+    let down = Arc::new(Mutex::new(None));
+    let servers = [0, 1].map(|number| {
+        let down = Arc::clone(&down);
+        Server::start(move |asked| {
+            if *down.lock().unwrap() == Some(number) {
+                reply(503, &json!({}))
+            } else if asked.is_bulk() {
+                items(asked, |_| 201)
+            } else {
+                healthy(asked)
+            }
+        })
+    });
+    let [first, second] = servers;
+    let servers = [first.await, second.await];
+    let mut sinks = sinks(&config(&[&servers[0].url, &servers[1].url]));
+    let hosts = |sinks: &[Elasticsearch]| sinks.iter().map(|sink| sink.host.now()).collect::<Vec<_>>();
+    for failing in [0, 1] {
+        *down.lock().unwrap() = Some(failing);
+        publish(&mut sinks[failing], &[event("{}")]).await.unwrap_err();
+        let asked = servers[failing].asked().len();
+        for _ in 0..3 {
+            for sink in &mut sinks {
+                connect(sink).await.unwrap();
+                publish(sink, &[event("{}")]).await.unwrap();
+            }
+        }
+        assert_eq!(hosts(&sinks), [1 - failing, 1 - failing]);
+        assert_eq!(servers[failing].asked().len(), asked, "no look for it so soon");
+        // It is still down at the first look, which costs no batch.
+        for is_back in [false, true] {
+            pass(Duration::from_secs(31)).await;
+            if is_back {
+                *down.lock().unwrap() = None;
+            }
+            for sink in &mut sinks {
+                publish(sink, &[event("{}")]).await.unwrap();
+            }
+        }
+        assert_eq!(hosts(&sinks), [0, 1]);
+    }
+}
+
 #[tokio::test]
 async fn without_load_balancing_all_connections_use_one_host_and_change_it_together() {
     let servers = [

@@ -33,6 +33,7 @@ async fn a_batch_is_one_window_and_its_acknowledgement_counts_for_all_of_it() {
             size += encoder.window(batch.iter()).unwrap().len();
         }
         assert_eq!(rig.written.get(), size as u64);
+        assert_eq!(rig.read.get(), 2 * 6, "an acknowledgement has six bytes");
         assert!(rig.no_other_peer());
     }
 }
@@ -52,6 +53,7 @@ async fn every_answer_gives_the_server_its_time_anew() {
     });
     assert_eq!(outcomes.unwrap(), vec![Outcome::Acked; 5]);
     assert_eq!(start.elapsed(), 7 * 29 * SECOND);
+    assert_eq!(rig.read.get(), 7 * 6, "signs of life too");
 }
 
 #[tokio::test(start_paused = true)]
@@ -66,7 +68,7 @@ async fn a_server_that_says_nothing_is_left_when_its_time_is_over() {
     });
     let error = outcomes.unwrap_err();
     assert!(
-        matches!(&error, SinkError::Transport(text) if text.starts_with("host0:5044: no acknow")),
+        matches!(&error, SinkError::Unanswered(text) if text.starts_with("host0:5044: no acknow")),
         "{error}"
     );
     assert_eq!(start.elapsed(), PATIENCE);
@@ -86,7 +88,7 @@ async fn what_was_acknowledged_before_the_silence_is_not_sent_again() {
     });
     let (outcomes, cause) = broken_off(outcomes);
     assert_eq!(outcomes, head(3, 5));
-    assert!(matches!(&cause, SinkError::Transport(_)), "{cause}");
+    assert!(matches!(&cause, SinkError::Unanswered(_)), "{cause}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -111,7 +113,11 @@ async fn an_end_of_the_connection_leaves_the_rest_to_be_sent_again() {
             assert_eq!(outcomes, head(2, 3));
             cause
         };
-        assert!(error.to_string().contains("it closed the connection"), "{error}");
+        assert!(
+            matches!(&error, SinkError::Unanswered(text) if text.contains("it closed the connection")),
+            "{error}"
+        );
+        assert!(error.is_of_answer());
     }
 }
 

@@ -87,7 +87,7 @@ async fn tell(config: &LogstashOutput) -> (String, bool) {
 async fn batches_go_over_tls_with_a_client_certificate() {
     let (listener, port) = listener().await;
     let (acceptor, ssl) = mutual();
-    let mut lanes = Logstash::new(&config(port, ssl), &Counter::default()).unwrap();
+    let mut lanes = Logstash::new(&config(port, ssl), &Counter::default(), &Counter::default()).unwrap();
     let shared: Vec<_> = lanes.iter().map(Logstash::shares_connection).collect();
     assert_eq!(shared, [false, true]);
     let long = format!(r#"{{"a":"{}"}}"#, "x".repeat(1 << 20));
@@ -150,7 +150,7 @@ async fn a_client_certificate_that_is_missing_is_told_with_advice() {
     assert!(last.starts_with("  talk to server... ERROR localhost:"), "{told}");
     assert!(last.contains("client certificate: see ssl.certificate"), "{told}");
 
-    let lane = &mut Logstash::new(&config, &Counter::default()).unwrap()[0];
+    let lane = &mut Logstash::new(&config, &Counter::default(), &Counter::default()).unwrap()[0];
     let (permit, batch) = (permit(PATIENCE), events(1));
     let (published, _) = tokio::join!(lane.publish(&permit, &batch), accept(&listener, &acceptor));
     let error = published.unwrap_err();
@@ -166,7 +166,12 @@ async fn a_client_certificate_that_is_missing_is_told_with_advice() {
 async fn a_server_that_wants_tls_is_told_with_advice() {
     let (listener, port) = listener().await;
     let (acceptor, _) = mutual();
-    let lane = &mut Logstash::new(&config(port, Ssl::default()), &Counter::default()).unwrap()[0];
+    let lane = &mut Logstash::new(
+        &config(port, Ssl::default()),
+        &Counter::default(),
+        &Counter::default(),
+    )
+    .unwrap()[0];
     let (permit, batch) = (permit(PATIENCE), events(1));
     let (published, refused) = tokio::join!(lane.publish(&permit, &batch), accept(&listener, &acceptor));
     refused.unwrap_err();

@@ -222,3 +222,49 @@ async fn a_connection_that_cannot_be_made_for_a_batch_fails_it_and_the_next_try_
     assert_eq!(error.to_string(), "refused");
     round_over_another(&mut rig).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_to_another_host_is_replaced_when_the_own_one_is_back() {
+    let mut rig = Setup {
+        hosts: 3,
+        loadbalance: true,
+        ..Setup::default()
+    }
+    .rig();
+    let mut home = rig.connect().await;
+    assert_eq!(home.host, 0);
+    round(&rig, &mut home).await;
+    // It goes away, and so does the way to it.
+    drop(home);
+    let fail = |rig: &Rig| {
+        rig.servers
+            .errors
+            .lock()
+            .unwrap()
+            .push_back(SinkError::Transport(String::new()));
+    };
+    fail(&rig);
+    rig.publish(&events(1)).await.unwrap_err();
+    let mut other = round_over_another(&mut rig).await;
+    assert_eq!(other.host, 1);
+    for looked in [false, true, false, true] {
+        advance(16 * SECOND).await;
+        if looked {
+            fail(&rig);
+        }
+        round(&rig, &mut other).await;
+        assert!(rig.servers.errors.lock().unwrap().is_empty(), "looked for it");
+        assert!(rig.no_other_peer());
+    }
+    advance(16 * SECOND).await;
+    round(&rig, &mut other).await;
+    advance(16 * SECOND).await;
+    let mut home = round_over_another(&mut rig).await;
+    assert_eq!(home.host, 0);
+    assert_eq!(other.end().await, 0, "ended in order");
+    for _ in 0..4 {
+        advance(16 * SECOND).await;
+        round(&rig, &mut home).await;
+    }
+    assert!(rig.no_other_peer());
+}

@@ -222,6 +222,55 @@ async fn connections_follow_each_other_to_another_host() {
 }
 
 #[tokio::test]
+async fn after_each_host_was_down_once_each_has_its_connections_again() {
+    let down = Arc::new(Mutex::new(None));
+    let start = |number| {
+        let down = Arc::clone(&down);
+        Server::start(move |_, command| {
+            if *down.lock().unwrap() == Some(number) {
+                return Answer::HangUp;
+            }
+            healthy(command)
+        })
+    };
+    let servers = [start(0).await, start(1).await];
+    let config = config(servers.iter().map(Server::host).collect());
+    let mut sinks = Redis::new(&config, &Counter::default(), &Counter::default()).unwrap();
+    let hosts = |sinks: &[Redis]| sinks.iter().map(|sink| sink.host.now()).collect::<Vec<_>>();
+    for sink in &mut sinks {
+        publish(sink, &events(1)).await.unwrap();
+    }
+    for failing in [0, 1] {
+        *down.lock().unwrap() = Some(failing);
+        sinks[failing]
+            .publish(&permit(LONG), &events(1))
+            .await
+            .unwrap_err();
+        let asked = servers[failing].asked().len();
+        for _ in 0..3 {
+            for sink in &mut sinks {
+                publish(sink, &events(1)).await.unwrap();
+            }
+        }
+        assert_eq!(hosts(&sinks), [1 - failing, 1 - failing]);
+        assert_eq!(servers[failing].asked().len(), asked, "no look for it so soon");
+        // It is still down at the first look, which costs no batch.
+        for is_back in [false, true] {
+            tokio::time::pause();
+            tokio::time::advance(Duration::from_secs(31)).await;
+            tokio::time::resume();
+            if is_back {
+                *down.lock().unwrap() = None;
+            }
+            for sink in &mut sinks {
+                sink.publish(&permit(LONG), &events(1)).await.unwrap();
+            }
+        }
+        assert_eq!(hosts(&sinks), [0, 1]);
+    }
+}
+
+#[tokio::test]
 async fn steps_of_all_hosts() {
     let well = Server::healthy().await;
     let without_info = Server::start(|_, command| match command[0].as_str() {
