@@ -52,7 +52,7 @@ fn main() -> ExitCode {
         Command::Operate { request, target }
             if matches!(request, Request::Status { .. }) && target.url.is_some() && cli.files.is_empty() =>
         {
-            return on_runtime(operate::ask(request, target, &Http::default()));
+            return on_runtime(async { Ok(operate::ask(request, target, &Http::default()).await?) });
         }
         _ => {}
     }

@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
 use reqwest::{Method, Url};
 use serde_json::Value;
 
+use super::OperateError;
 use crate::config::{Http, Secret, Ssl};
 use crate::tls;
 
@@ -36,7 +36,7 @@ pub(super) struct Said {
 
 impl Client {
     /// Asks at `url`, or where the configuration says that an instance on this machine answers.
-    pub(super) fn new(url: Option<&str>, http: &Http) -> anyhow::Result<Self> {
+    pub(super) fn new(url: Option<&str>, http: &Http) -> Result<Self, OperateError> {
         let base = match url {
             Some(url) => parsed(url)?,
             None => own(http)?,
@@ -47,14 +47,15 @@ impl Client {
             key: None,
             ..ssl.clone()
         });
-        let tls = tls::client_config(&ssl).map_err(|error| anyhow::anyhow!("http.{error}"))?;
+        let tls = tls::client_config(&ssl).map_err(|error| OperateError::Target(format!("http.{error}")))?;
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("ecsbeat/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(TIME)
             .no_proxy()
-            .build()?;
+            .build()
+            .map_err(|error| OperateError::Target(error.without_url().to_string()))?;
         Ok(Self {
             http: client,
             base,
@@ -63,7 +64,7 @@ impl Client {
     }
 
     /// The same at another instance.
-    pub(super) fn at(&self, url: &str) -> anyhow::Result<Self> {
+    pub(super) fn at(&self, url: &str) -> Result<Self, OperateError> {
         Ok(Self {
             http: self.http.clone(),
             base: parsed(url)?,
@@ -72,20 +73,19 @@ impl Client {
     }
 
     /// The JSON at `path`; any status but 200 is an error.
-    pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {
+    pub(super) async fn get(&self, path: &str) -> Result<Value, OperateError> {
         let said = self.send(Method::GET, path, None, TIME).await?;
         if said.status != 200 || said.body.is_null() {
-            bail!(
-                "{}{path} answered {}: is that an ecsbeat? Check http.host and http.port, or --url",
-                self.shown(),
-                said.status
-            );
+            return Err(OperateError::NotOurs {
+                at: format!("{}{path}", self.shown()),
+                status: said.status,
+            });
         }
         Ok(said.body)
     }
 
     /// Gives an order.
-    pub(super) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Said> {
+    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Said, OperateError> {
         self.send(Method::POST, path, Some(body), PATIENCE).await
     }
 
@@ -95,7 +95,7 @@ impl Client {
         path: &str,
         body: Option<&Value>,
         limit: Duration,
-    ) -> anyhow::Result<Said> {
+    ) -> Result<Said, OperateError> {
         let mut url = self.base.clone();
         url.set_path(path);
         let mut request = self.http.request(method, url).timeout(limit);
@@ -109,28 +109,18 @@ impl Client {
                 request = request.bearer_auth(token.expose().trim());
             }
         }
-        let at = || format!("{}{path}", self.shown());
-        let mut answer = request
-            .send()
-            .await
-            .map_err(reqwest::Error::without_url)
-            .with_context(|| {
-                format!(
-                    "{} does not answer: does an ecsbeat with http.enabled run there?",
-                    at()
-                )
-            })?;
+        let failed = |error: reqwest::Error| OperateError::Unanswered {
+            at: format!("{}{path}", self.shown()),
+            error: error.without_url(),
+        };
+        let mut answer = request.send().await.map_err(failed)?;
         let status = answer.status().as_u16();
         let mut bytes = Vec::new();
-        while let Some(chunk) = answer
-            .chunk()
-            .await
-            .map_err(reqwest::Error::without_url)
-            .with_context(at)?
-        {
+        while let Some(chunk) = answer.chunk().await.map_err(failed)? {
             bytes.extend_from_slice(&chunk);
             if bytes.len() > MOST {
-                bail!("{}: the answer is larger than {MOST} bytes", at());
+                let at = format!("{}{path}", self.shown());
+                return Err(OperateError::NotOurs { at, status });
             }
         }
         Ok(Said {
@@ -150,24 +140,23 @@ impl Client {
     }
 }
 
-fn parsed(text: &str) -> anyhow::Result<Url> {
-    let url = Url::parse(text).with_context(|| {
-        // It may hold a password.
-        "--url is not a URL; write http://host:5066".to_owned()
-    })?;
+fn parsed(text: &str) -> Result<Url, OperateError> {
+    // The text may hold a password.
+    let url = Url::parse(text)
+        .map_err(|error| OperateError::Target(format!("--url: {error}; write http://host:5066")))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-        bail!("--url must begin with http:// or https:// and name a host");
+        let message = "--url: must begin with http:// or https:// and name a host";
+        return Err(OperateError::Target(message.to_owned()));
     }
     Ok(url)
 }
 
 /// Where this machine's instance answers.
-fn own(http: &Http) -> anyhow::Result<Url> {
+fn own(http: &Http) -> Result<Url, OperateError> {
     if !http.enabled {
-        bail!(
-            "http.enabled is off in this configuration, so that nobody answers: switch it on, or name an instance \
-             with --url"
-        );
+        let message = "http.enabled is off in this configuration, so that nobody answers: switch it on, or name an \
+                       instance with --url";
+        return Err(OperateError::Target(message.to_owned()));
     }
     let host = match http.host.as_str() {
         "0.0.0.0" | "" => "127.0.0.1",
@@ -180,7 +169,8 @@ fn own(http: &Http) -> anyhow::Result<Url> {
         host.to_owned()
     };
     let scheme = if http.ssl.is_some() { "https" } else { "http" };
-    Url::parse(&format!("{scheme}://{host}:{}", http.port)).context("http.host and http.port make no URL")
+    Url::parse(&format!("{scheme}://{host}:{}", http.port))
+        .map_err(|error| OperateError::Target(format!("http.host and http.port make no URL: {error}")))
 }
 
 #[cfg(test)]
@@ -223,7 +213,7 @@ mod tests {
     #[test]
     fn nonsense_is_refused_and_passwords_are_not_shown() {
         for text in ["localhost", "ftp://a", "http://", "http://user:CANARY@[x"] {
-            let error = format!("{:#}", parsed(text).unwrap_err());
+            let error = parsed(text).unwrap_err().to_string();
             assert!(error.contains("--url") && !error.contains("CANARY"), "{error}");
         }
         let client = Client::new(Some("http://user:CANARY@node-a:5066/x?y"), &http("localhost")).unwrap();

@@ -43,8 +43,46 @@ pub struct Target {
     pub url: Option<String>,
 }
 
+/// It could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum OperateError {
+    /// Whom to ask is not told, or makes no sense.
+    #[error("{0}")]
+    Target(String),
+    /// No answer, or half of one. An order may have been carried out all the same.
+    #[error("{at} does not answer: {}; does an ecsbeat with http.enabled run there?", causes(.error))]
+    Unanswered {
+        /// The address and path.
+        at: String,
+        /// Why.
+        error: reqwest::Error,
+    },
+    /// Somebody else answers there.
+    #[error("{at} answered {status}: is that an ecsbeat? Check http.host and http.port, or --url")]
+    NotOurs {
+        /// The address and path.
+        at: String,
+        /// Of the answer.
+        status: u16,
+    },
+    /// There is no leader to be asked.
+    #[error("nobody leads at the moment: see `ecsbeat status`")]
+    NobodyLeads,
+}
+
+/// An error with its causes: the outermost says nothing but that it did not work.
+fn causes(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
 /// Asks, and gives the text for the user. [`Outcome::Incomplete`]: it was refused, or is not known to have been done.
-pub async fn ask(request: &Request, target: &Target, http: &Http) -> anyhow::Result<(String, Outcome)> {
+pub async fn ask(request: &Request, target: &Target, http: &Http) -> Result<(String, Outcome), OperateError> {
     let client = Client::new(target.url.as_deref(), http)?;
     match request {
         Request::Status { json } => {
@@ -82,10 +120,9 @@ pub async fn ask(request: &Request, target: &Target, http: &Http) -> anyhow::Res
     }
 }
 
-fn name_of_leader(cluster: &Value) -> anyhow::Result<String> {
+fn name_of_leader(cluster: &Value) -> Result<String, OperateError> {
     let name = cluster["leader"]["name"].as_str();
-    let name = name.ok_or_else(|| anyhow::anyhow!("nobody leads at the moment: see `ecsbeat status`"))?;
-    Ok(name.to_owned())
+    name.map(str::to_owned).ok_or(OperateError::NobodyLeads)
 }
 
 /// Where the leader answers; `None` where that is the one that was asked.
