@@ -288,6 +288,12 @@ impl Entry {
     }
 }
 
+/// Who wrote a value (term and number), and the checkpoint in it: for those who look at etcd from outside.
+#[cfg(test)]
+pub(crate) fn read(value: &[u8]) -> (Option<(u64, u64)>, Result<Checkpoint, String>) {
+    (record::author(value), record::decode(value))
+}
+
 fn key(stream: &Stream) -> String {
     format!("{CHECKPOINTS}{}", stream.key())
 }

@@ -1,15 +1,19 @@
 //! The work of a term, as far as the election matters to it.
 //!
 //! Owns a gate that decides as [`crate::election::gate`] does (by the local clock, closed for good by a close), and
-//! when the work sends and ends. It has no lane to etcd of its own yet: what it would ask goes out by
-//! [`World::ask`] under tickets of its own, as the machine's requests do.
+//! when the work sends and ends. What it sends are the windows of [`super::checkpoints`].
 
 use std::time::Duration;
 
+use super::checkpoints::Delivery;
 use super::dice::{Use, chance, dice, millis};
 use super::invariants::Failure;
+use super::network::LANE;
 use super::world::{Event, World};
 use crate::election::machine::Input;
+
+/// How often the end of a drain is looked for.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// The work of one term.
 #[derive(Debug)]
@@ -19,6 +23,8 @@ pub(super) struct Application {
     pub(super) deadline: Duration,
     pub(super) doubted: bool,
     pub(super) closed: bool,
+    /// What it delivers, and how far it has got.
+    pub(super) delivery: Delivery,
     /// Sends so far, for the dice.
     sends: u64,
     /// Between two sends, local time.
@@ -50,6 +56,7 @@ impl World<'_> {
             deadline,
             doubted: false,
             closed: false,
+            delivery: Delivery::new(term),
             sends: 0,
             every,
             last_arrival: Duration::ZERO,
@@ -61,13 +68,14 @@ impl World<'_> {
         self.led(index, term)?;
         let first = millis(&mut rng, 0, 3);
         self.after(first, Event::Publish { process: index, term });
-        Ok(())
+        self.checkpoints(index, term)
     }
 
     /// The work is to end in order.
     pub(super) fn drain(&mut self, index: usize) {
-        let process = &self.processes[index];
-        if let Some(work) = &process.work {
+        let process = &mut self.processes[index];
+        if let Some(work) = &mut process.work {
+            work.delivery.finish();
             let term = work.term;
             let mut rng = dice(self.schedule.seed, Use::Work, [process.uid, term, 1]);
             let most = self.schedule.timers.drain_timeout * 3 / 2;
@@ -76,6 +84,7 @@ impl World<'_> {
                 0..6 => millis(&mut rng, 0, 100),
                 _ => super::dice::between(&mut rng, Duration::ZERO, most),
             };
+            self.after(Duration::ZERO, Event::Checkpoints { process: index, term });
             self.after(length, Event::Ended { process: index, term });
         }
     }
@@ -85,6 +94,8 @@ impl World<'_> {
         let ttl = self.schedule.timers.ttl;
         let process = &mut self.processes[index];
         process.doubt = None;
+        // What the checkpoints have asked is let go of, and may still be done.
+        process.asked.retain(|ticket, _| *ticket < LANE);
         if let Some(work) = &mut process.work {
             work.closed = true;
             let term = work.term;
@@ -112,23 +123,29 @@ impl World<'_> {
             return Ok(());
         };
         work.sends += 1;
-        let every = work.every;
+        let (every, turn) = (work.every, work.sends);
         let may = work.is_open(boot) && !work.doubted;
         let mut rng = dice(seed, Use::Work, [process.uid, term, 16 + work.sends]);
+        let window = may.then(|| work.delivery.begin(turn)).flatten();
         self.after(every, Event::Publish { process: index, term });
-        if !may {
+        let Some(window) = window else {
             return Ok(());
-        }
+        };
         if self.schedule.gap && chance(&mut rng, 2) {
             let paused = super::dice::between(&mut rng, Duration::ZERO, self.schedule.timers.ttl * 2);
-            self.after(paused, Event::SendLate { process: index, term });
+            let late = Event::SendLate {
+                process: index,
+                term,
+                window,
+            };
+            self.after(paused, late);
             return Ok(());
         }
-        self.send(index, term)
+        self.send(index, term, window)
     }
 
-    /// Something leaves the process.
-    pub(super) fn send(&mut self, index: usize, term: u64) -> Result<(), Failure> {
+    /// A window leaves the process.
+    pub(super) fn send(&mut self, index: usize, term: u64, window: (usize, u64)) -> Result<(), Failure> {
         let process = &mut self.processes[index];
         let sends = process.work.as_ref().map_or(0, |work| work.sends);
         let mut rng = dice(self.schedule.seed, Use::Work, [process.uid, term, sends << 8]);
@@ -136,6 +153,12 @@ impl World<'_> {
         if let Some(work) = process.work.as_mut() {
             work.last_arrival = work.last_arrival.max(arrival);
         }
+        let delivered = Event::Delivered {
+            process: index,
+            term,
+            window,
+        };
+        self.at(arrival, delivered);
         self.sent(index, term, arrival)
     }
 
@@ -145,13 +168,21 @@ impl World<'_> {
         let Some(work) = process.work.take_if(|work| work.term == term) else {
             return Ok(());
         };
-        if work.last_arrival > self.now {
-            let at = work.last_arrival;
+        let mut again = work.last_arrival;
+        // Drained is what is acknowledged and written; the machine closes the gate where that takes too long.
+        if !work.closed && !work.delivery.is_done() {
+            again = again.max(self.now + LOOK);
+        }
+        if again > self.now {
             process.work = Some(work);
-            self.at(at, Event::Ended { process: index, term });
+            self.at(again, Event::Ended { process: index, term });
             return Ok(());
         }
         process.doubt = None;
+        process.asked.retain(|ticket, _| *ticket < LANE);
+        if !work.closed {
+            self.ended_clean(term, &work.delivery);
+        }
         self.tell(index, Input::Ended { term })
     }
 }

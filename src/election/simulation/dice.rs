@@ -17,6 +17,7 @@ pub(super) enum Use {
     Pause,
     Wake,
     Fault,
+    Output,
 }
 
 /// The dice for one purpose.

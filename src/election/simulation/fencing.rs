@@ -103,6 +103,7 @@ impl World<'_> {
                     _ => {}
                 }
             }
+            self.wrote_checkpoints(&txn.then)?;
         }
         if let Some(term) = leader
             && self.etcd.key(LEADER).is_none()

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::checkpoints::Delivered;
 use super::world::{Event, World};
 use crate::cluster::{HistoryRecord, LEADER};
 use crate::dcs::{Compare, DcsError, LeaseId, Operation, Request, Response};
@@ -34,6 +35,8 @@ pub(super) struct Ledger {
     pub(super) history: BTreeMap<u64, HistoryRecord>,
     /// There were two processes of one name.
     pub(super) twins: bool,
+    /// What came of the streams.
+    pub(super) delivered: Delivered,
 }
 
 impl World<'_> {

@@ -91,7 +91,11 @@ impl World<'_> {
             [_] => {}
             more => return Some(format!("{} lead", more.len())),
         }
-        let term = leading.first()?.work.as_ref()?.term;
+        let work = leading.first()?.work.as_ref()?;
+        if !work.delivery.is_at_work() {
+            return Some("the leader has not read the checkpoints".to_owned());
+        }
+        let term = work.term;
         if self.etcd.key(SWITCHOVER).is_some() {
             return Some("a switchover is left over".to_owned());
         }

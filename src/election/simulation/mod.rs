@@ -7,6 +7,7 @@
 //! `ECSBEAT_SEED=<seed>` prints the run of a seed; `ECSBEAT_SCHEDULES=<count>` sets how many are run.
 
 mod application;
+mod checkpoints;
 mod dice;
 mod faults;
 mod fencing;

@@ -22,6 +22,9 @@ const ENDPOINTS: u32 = 3;
 /// in the middle of a loss makes two.
 const MOST_ASKED: usize = 4;
 
+/// Tickets from here on are those of the checkpoints, which have a lane of their own.
+pub(super) const LANE: u64 = 1 << 63;
+
 /// A request that waits for its answer.
 #[derive(Debug)]
 pub(super) struct Asked {
@@ -48,12 +51,9 @@ impl World<'_> {
         };
         let process = &mut self.processes[index];
         process.asked.insert(ticket, asked);
-        if process.asked.len() > MOST_ASKED {
-            let text = format!(
-                "{} waits for {} answers",
-                process.incarnation,
-                process.asked.len()
-            );
+        let waiting = process.asked.range(..LANE).count();
+        if waiting > MOST_ASKED {
+            let text = format!("{} waits for {waiting} answers", process.incarnation);
             return Err(self.failure("two lanes", text));
         }
         self.attempt(index, ticket);
@@ -231,6 +231,9 @@ impl World<'_> {
         let Some(asked) = self.processes[index].asked.remove(&ticket) else {
             return Ok(());
         };
+        if ticket >= LANE {
+            return self.committed(index, ticket, result);
+        }
         self.learns(index, (ticket, &asked.request), sent, revision, &result);
         self.tell(index, Input::Answered { ticket, sent, result })
     }
@@ -242,7 +245,11 @@ impl World<'_> {
             let watched = |key: &&String| !key.starts_with(CHECKPOINTS);
             let deleted: Vec<String> = happened.deleted.iter().filter(watched).cloned().collect();
             let revision = happened.revision.unsigned_abs();
-            let mixed = !deleted.is_empty() && !happened.put.is_empty();
+            let put = happened.put.iter().any(|key| watched(&key));
+            if deleted.is_empty() && !put {
+                continue;
+            }
+            let mixed = !deleted.is_empty() && put;
             for index in 0..self.processes.len() {
                 let process = &self.processes[index];
                 let mut rng = dice(self.schedule.seed, Use::Hint, [process.uid, revision, 0]);

@@ -67,7 +67,8 @@ pub(super) fn effect(effect: &Effect) -> String {
     }
 }
 
-fn request(request: &Request) -> String {
+/// What etcd is asked for.
+pub(super) fn request(request: &Request) -> String {
     let Request::Txn(txn) = request else {
         return format!("{request:?}");
     };

@@ -52,10 +52,28 @@ pub(super) enum Event {
     },
     /// The work sends something, if it may.
     Publish { process: usize, term: u64 },
-    /// Something is sent without asking again: see [`Schedule::gap`].
-    SendLate { process: usize, term: u64 },
+    /// A window is sent without asking again: see [`Schedule::gap`].
+    SendLate {
+        process: usize,
+        term: u64,
+        window: (usize, u64),
+    },
     /// The work of a term ends.
     Ended { process: usize, term: u64 },
+    /// The work's checkpoints may have something to ask for.
+    Checkpoints { process: usize, term: u64 },
+    /// A window, given as its stream and number, reaches the output.
+    Delivered {
+        process: usize,
+        term: u64,
+        window: (usize, u64),
+    },
+    /// The output's acknowledgement reaches the process.
+    Acked {
+        process: usize,
+        term: u64,
+        window: (usize, u64),
+    },
     /// A pause ends.
     Resume { process: usize },
     /// The process must have ended by now.
@@ -83,6 +101,8 @@ impl Event {
             | Self::Back { process, .. }
             | Self::GiveUp { process, .. }
             | Self::Publish { process, .. }
+            | Self::Checkpoints { process, .. }
+            | Self::Acked { process, .. }
             | Self::Ended { process, .. } => Some(*process),
             _ => None,
         }
@@ -244,8 +264,23 @@ impl<'a> World<'a> {
                 attempt,
             } => self.give_up(process, ticket, attempt),
             Event::Publish { process, term } => self.publish(process, term),
-            Event::SendLate { process, term } => self.send(process, term),
+            Event::SendLate {
+                process,
+                term,
+                window,
+            } => self.send(process, term, window),
             Event::Ended { process, term } => self.work_ended(process, term),
+            Event::Checkpoints { process, term } => self.checkpoints(process, term),
+            Event::Delivered {
+                process,
+                term,
+                window,
+            } => self.delivered(process, term, window),
+            Event::Acked {
+                process,
+                term,
+                window,
+            } => self.acked(process, term, window),
             Event::Resume { process } => self.resume(process),
             Event::StopDue { process } => self.stop_due(process),
             Event::HandoverDue { term } => self.handover_due(term),
