@@ -143,7 +143,7 @@ pub(crate) struct Fault {
     pub(crate) number: usize,
     /// Which.
     pub(crate) name: String,
-    /// `begin`, `end`, `settled`, `unsettled`.
+    /// `begin`, `resumed` (what stood still is about to run again), `end`, `settled`, `unsettled`.
     pub(crate) step: String,
     /// For people.
     #[serde(default, skip_serializing_if = "String::is_empty")]

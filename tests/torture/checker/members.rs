@@ -28,7 +28,7 @@ pub(super) fn check(history: &History, findings: &mut Findings) {
             .chain(probes)
             .filter(|(when, term)| (at..=until).contains(when) && *term > strike.term)
             .min();
-        let resumed = history.ended(strike.fault).filter(|_| strike.name == PAUSED);
+        let resumed = history.resumed(strike.fault).filter(|_| strike.name == PAUSED);
         if let Some((when, term)) = newer {
             if resumed.is_some_and(|resumed| when >= resumed) {
                 findings.taken_by_etcd += 1;

@@ -47,6 +47,9 @@ impl Scene<'_> {
         self.cluster.etcd.pause(member)?;
         let time = self.between(TTL / 2, TTL * 2);
         last(time).await;
+        // From here on it may revoke leases: see the checker.
+        self.cluster
+            .step(self.number, self.kind.name(), "resumed", String::new());
         self.cluster.etcd.resume(member)?;
         self.cluster.etcd.ready().await
     }

@@ -296,6 +296,22 @@ fn one_leader_an_older_term_after_a_newer_one_is_proof() {
 }
 
 #[test]
+fn one_leader_whose_term_somebody_else_ended_hears_of_it_within_a_poll() {
+    for (asked, heard) in [(40 * MS, true), (1020 * MS, false)] {
+        let mut tape = Tape::of(0);
+        tape.leads("a", 5, 5 * MS);
+        tape.strike(10 * MS, Class::Administrator, Expect::Either);
+        tape.leads("b", 9, 20 * MS);
+        tape.leads("a", 5, asked);
+        if heard {
+            assert_eq!(tape.passes().heard_late, 19 * MS);
+        } else {
+            tape.breaks(Rule::OneLeader, "after replica b");
+        }
+    }
+}
+
+#[test]
 fn one_leader_one_term_belongs_to_one_replica() {
     let mut tape = Tape::of(0);
     tape.leads("a", 5, 10 * MS);
@@ -480,7 +496,7 @@ fn member_what_a_paused_one_does_when_it_runs_again_is_counted_and_not_judged() 
         let mut tape = Tape::well();
         tape.handed_over(9);
         tape.strike_as("etcd-pause", 3 * S, Class::Member, Expect::Same);
-        tape.step(resumed, "end");
+        tape.step(resumed, "resumed");
         tape.step(9 * S, "settled");
         if taken == 1 {
             assert_eq!(tape.passes().taken_by_etcd, taken);
