@@ -1,5 +1,6 @@
 //! The configurations in `deploy/examples`: each is valid as it stands there, and those of the outputs deliver.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,10 @@ use ecs_sim::bulk::{self, Bulk};
 use ecs_sim::{Config, Sim};
 use serde_json::Value;
 
+use crate::support::kafka::Brokers;
+use crate::support::lumberjack::Lumberjack;
 use crate::support::process::{Ended, Home, PASSWORD, Process, SOON, customers};
+use crate::support::redis::Redis;
 use crate::support::windowed::lines_in;
 
 fn examples() -> Vec<PathBuf> {
@@ -18,7 +22,7 @@ fn examples() -> Vec<PathBuf> {
         .filter(|path| path.extension().is_some_and(|extension| extension == "yml"))
         .collect();
     found.sort();
-    assert!(found.len() >= 4, "{found:?}");
+    assert!(found.len() >= 7, "{found:?}");
     found
 }
 
@@ -96,7 +100,7 @@ impl World {
             arguments.extend(["-E", setting]);
         }
         let mut command = home.command(&arguments);
-        command.env("ECS_PASSWORD", PASSWORD);
+        command.env("ECS_PASSWORD", PASSWORD).env("HOSTNAME", "any");
         Process::spawn(command).ended(SOON).await
     }
 }
@@ -150,4 +154,89 @@ async fn the_examples_of_the_outputs_deliver() {
     let lines = lines_in(&home.path().join("out"));
     assert_eq!(lines.len(), world.bulk.len(), "both have all");
     assert!(stored > 10 && !lines.is_empty());
+}
+
+/// The types of events that there are, as the documents say.
+fn types_of<'a>(documents: impl IntoIterator<Item = &'a [u8]>) -> BTreeSet<String> {
+    documents
+        .into_iter()
+        .map(|document| {
+            let document: Value = serde_json::from_slice(document).unwrap();
+            assert!(
+                document["@metadata"]["_id"].is_string(),
+                "what tells a repeated event: {document}"
+            );
+            document["ecs-event-type"].as_str().unwrap().to_owned()
+        })
+        .collect()
+}
+
+/// Whether audit events and alerts, and nothing else, went where the example sends them.
+fn apart(urgent: &BTreeSet<String>, others: &BTreeSet<String>) {
+    let expected = ["alert", "auditevent"].map(str::to_owned);
+    assert_eq!(urgent, &BTreeSet::from(expected), "{others:?}");
+    assert!(others.is_disjoint(urgent), "{others:?}");
+    assert!(
+        others.contains("localzone") && others.contains("disks"),
+        "{others:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_example_of_redis_delivers() {
+    let (world, redis, home) = (World::new().await, Redis::start().await, Home::new());
+    let hosts = format!("output.redis.hosts=[{:?}]", redis.address().to_string());
+    world.once(&home, "redis", &[hosts]).await.expect(0);
+    let lists = [redis.list("ecsbeat-urgent").await, redis.list("ecsbeat").await];
+    let [urgent, others] = lists
+        .each_ref()
+        .map(|list| types_of(list.iter().map(Vec::as_slice)));
+    apart(&urgent, &others);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_example_of_kafka_delivers() {
+    let (world, home) = (World::new().await, Home::new());
+    let brokers = Brokers::start(1)
+        .topic("ecsbeat-events", 1)
+        .topic("ecsbeat-metrics", 4);
+    let hosts = format!("output.kafka.hosts=[{:?}]", brokers.addresses());
+    world.once(&home, "kafka", &[hosts]).await.expect(0);
+    let (urgent, others) = (
+        brokers.read("ecsbeat-events").await,
+        brokers.read("ecsbeat-metrics").await,
+    );
+    let [urgent_types, other_types] =
+        [&urgent, &others].map(|read| types_of(read.iter().map(|read| read.payload.as_bytes())));
+    apart(&urgent_types, &other_types);
+    let mut partitions: BTreeMap<Option<&str>, BTreeSet<i64>> = BTreeMap::new();
+    for read in &others {
+        partitions
+            .entry(read.key.as_deref())
+            .or_default()
+            .insert(read.partition);
+    }
+    let keys: Vec<Option<&str>> = partitions.keys().copied().collect();
+    assert_eq!(keys, [Some("vdc-north"), Some("vdc-south")]);
+    assert!(
+        partitions.values().all(|of_one| of_one.len() == 1),
+        "in order: {partitions:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_example_of_logstash_delivers() {
+    let (world, logstash, home) = (World::new().await, Lumberjack::start().await, Home::new());
+    let settings = [
+        format!("output.logstash.hosts=[{:?}]", logstash.address().to_string()),
+        // One of this machine needs no etcd.
+        "ha.enabled=false".to_owned(),
+    ];
+    world.once(&home, "logstash", &settings).await.expect(0);
+    let types = types_of(logstash.events().iter().map(Vec::as_slice));
+    assert!(
+        types.contains("localzone") && types.contains("auditevent"),
+        "{types:?}"
+    );
+    assert_eq!(logstash.violations(), Vec::<String>::new());
 }
