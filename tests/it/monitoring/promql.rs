@@ -80,13 +80,13 @@ pub(super) fn asked(expression: &str) -> Asked {
 pub(super) fn missing(expression: &str, samples: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
     let asked = asked(expression);
     let mut missing = Vec::new();
+    // Prometheus makes it.
+    let of_up = BTreeSet::new();
     let mut known: BTreeSet<&str> = OF_TARGETS.into();
     if asked.series.is_empty() {
         missing.push(format!("no series in {expression}"));
     }
     for selector in &asked.series {
-        // Prometheus makes it.
-        let of_up = BTreeSet::new();
         let labels = match samples.get(&selector.name) {
             Some(labels) => labels,
             None if selector.name == "up" => &of_up,
