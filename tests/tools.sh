@@ -162,6 +162,11 @@ if [ -z "${KCAT_BIN:-}" ] && [ ! -x target/kcat/usr/bin/kcat ]; then
   unpack_packages kcat/usr/bin/kcat "the test of the Kafka output" kcat
 fi
 
+# What checks /metrics and the alerts. Whoever names a promtool checks with that one.
+if [ -z "${PROMTOOL_BIN:-}" ] && [ ! -x target/prometheus/usr/bin/promtool ]; then
+  unpack_packages prometheus/usr/bin/promtool "the check of metrics and alerts" prometheus
+fi
+
 # Clocks that tests can set. Without it they stay right, which the torture says.
 if [ -z "${FAKETIME_LIB:-}" ] && ! ls {/,target/faketime/}usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1; then
   if have apt-get && have dpkg-deb; then

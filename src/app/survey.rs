@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::App;
 use crate::dcs::etcd::EtcdStore;
-use crate::telemetry::metrics_ha::EndpointLabels;
+use crate::telemetry::metrics_ha::EtcdFigures;
 
 /// Time between two surveys.
 const PERIOD: Duration = Duration::from_secs(60);
@@ -21,12 +21,14 @@ impl App {
             let survey = etcd.survey(budget).await;
             let mut outdated = None;
             for member in &survey.0 {
+                let told = member.state.as_ref().ok().map(|state| EtcdFigures {
+                    size: state.database,
+                    in_use: state.used,
+                    quota: state.quota,
+                    alarms: state.errors.len() as u64,
+                });
+                self.metrics.ha.etcd_told(&member.endpoint, told);
                 let Ok(state) = &member.state else { continue };
-                let labels = EndpointLabels {
-                    endpoint: member.endpoint.to_string(),
-                };
-                let size = i64::try_from(state.database).unwrap_or(i64::MAX);
-                self.metrics.ha.etcd_db_size.get_or_create(&labels).set(size);
                 outdated = Some(outdated.unwrap_or(0).max(i64::from(state.outdated().is_some())));
             }
             if outdated.is_some() {

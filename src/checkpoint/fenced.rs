@@ -14,7 +14,7 @@ use super::{Checkpoint, Stream};
 use crate::clock::Clock;
 use crate::dcs::{Dcs, Request};
 use crate::election::Tenure;
-use crate::telemetry::metrics_ha::{HaMetrics, ResultLabels};
+use crate::telemetry::metrics_ha::HaMetrics;
 
 /// The checkpoints of one tenure.
 #[derive(Debug, Clone)]
@@ -122,12 +122,6 @@ impl FencedStore {
         budget: Duration,
         metrics: &HaMetrics,
     ) -> FencedError {
-        let count = |result| {
-            metrics
-                .checkpoint_commits
-                .get_or_create(&ResultLabels { result })
-                .inc()
-        };
         let mut failing = false;
         loop {
             let now = clock.since_boot();
@@ -163,24 +157,24 @@ impl FencedStore {
             };
             match verdict {
                 Verdict::Written(_) => {
-                    count("ok");
+                    metrics.count_checkpoint("ok");
                     if failing {
                         tracing::info!("checkpoints are written again");
                     }
                     failing = false;
                 }
                 Verdict::Again => {
-                    count("again");
+                    metrics.count_checkpoint("again");
                 }
                 Verdict::Failed(error) => {
-                    count("failed");
+                    metrics.count_checkpoint("failed");
                     if !failing {
                         tracing::warn!(error, "checkpoints are not written, retrying");
                     }
                     failing = true;
                 }
                 Verdict::Fenced => {
-                    count("fenced");
+                    metrics.count_checkpoint("fenced");
                     return FencedError::Fenced;
                 }
                 Verdict::Foreign(key) => return FencedError::Foreign(key),

@@ -25,10 +25,13 @@ pub(super) struct Readings {
     pub(super) real: Duration,
 }
 
+/// Every [`Jump::kind`].
+pub(super) const KINDS: [&str; 4] = ["paused", "suspended", "set_forward", "set_back"];
+
 /// How time has jumped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Jump {
-    /// `paused`, `suspended`, `set_forward` or `set_back`.
+    /// One of [`KINDS`].
     pub(super) kind: &'static str,
     /// By how much.
     pub(super) by: Duration,

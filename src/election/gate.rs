@@ -46,6 +46,8 @@ struct Gate {
 }
 
 const NEVER: u64 = u64::MAX;
+/// Why a permit is refused, in metrics.
+const REFUSALS: [&str; 3] = ["closed", "doubted", "expired"];
 
 /// The tenure is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -61,6 +63,10 @@ impl Tenure {
         clock: Clock,
         denied: Family<WhyLabels, Counter>,
     ) -> Self {
+        // There from the start, at zero: what appears with its first refusal would not be seen to have grown.
+        for why in REFUSALS {
+            drop(denied.get_or_create(&WhyLabels { why }));
+        }
         let cancel = CancellationToken::new();
         Self::build(instance, term, nanos(deadline), clock, cancel, Some(denied))
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::clocks::Readings;
+use super::clocks::{KINDS, Readings};
 use super::controls;
 use super::gate::Tenure;
 use super::machine::Input;
@@ -54,6 +54,10 @@ impl Gatekeeper {
         let kept: Arc<Mutex<Vec<Kept>>> = Arc::default();
         let over = Arc::new(AtomicBool::new(false));
         let (shared, ended) = (Arc::clone(&kept), Arc::clone(&over));
+        // There from the start, at zero: what appears with its first jump would not be seen to have grown.
+        for kind in KINDS {
+            drop(watch.metrics.clock_jumps.get_or_create(&KindLabels { kind }));
+        }
         std::thread::Builder::new()
             .name("gatekeeper".to_owned())
             .spawn(move || {

@@ -417,14 +417,42 @@ async fn the_pages_of_beats_have_their_shapes() {
 #[tokio::test]
 async fn metrics_are_text_for_prometheus() {
     let endpoints = single();
-    let request = Request::builder().uri("/metrics").body(Body::empty()).unwrap();
-    let response = send(&endpoints, request).await;
-    let kind = response.headers()["content-type"].to_str().unwrap().to_owned();
-    assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
-    let text = text(response).await;
-    assert!(text.contains("\necsbeat_ha_state 6\n"), "{text}");
-    assert!(text.contains("ecsbeat_build_info{version="), "{text}");
-    assert!(text.ends_with("# EOF\n"));
+    let accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+    for (accept, wanted, polls, end) in [
+        (
+            "",
+            "text/plain; version=0.0.4",
+            "counter ecsbeat_queue_added_events_total",
+            false,
+        ),
+        (
+            "*/*",
+            "text/plain; version=0.0.4",
+            "counter ecsbeat_queue_added_events_total",
+            false,
+        ),
+        (
+            accept,
+            "application/openmetrics-text; version=1.0.0",
+            "counter ecsbeat_queue_added_events",
+            true,
+        ),
+    ] {
+        let mut request = Request::builder().uri("/metrics");
+        if !accept.is_empty() {
+            request = request.header("accept", accept);
+        }
+        let response = send(&endpoints, request.body(Body::empty()).unwrap()).await;
+        let kind = response.headers()["content-type"].to_str().unwrap().to_owned();
+        assert!(kind.starts_with(wanted), "{accept}: {kind}");
+        let text = text(response).await;
+        assert!(text.contains("\necsbeat_ha_state 6\n"), "{text}");
+        assert!(text.contains("ecsbeat_build_info{version="), "{text}");
+        assert!(text.contains("\necsbeat_queue_added_events_total 0\n"), "{text}");
+        let (kind, name) = polls.split_once(' ').unwrap();
+        assert!(text.contains(&format!("\n# TYPE {name} {kind}\n")), "{text}");
+        assert_eq!(text.ends_with("# EOF\n"), end);
+    }
 }
 
 #[tokio::test]

@@ -92,6 +92,15 @@ pub enum DropReason {
 }
 
 impl DropReason {
+    /// Every one.
+    pub const ALL: [Self; 5] = [
+        Self::Refused,
+        Self::TooLarge,
+        Self::NoDestination,
+        Self::MaxRetries,
+        Self::Encoding,
+    ];
+
     /// The label value in metrics.
     pub fn as_str(self) -> &'static str {
         match self {

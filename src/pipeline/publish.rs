@@ -83,6 +83,15 @@ struct Counters {
 impl Counters {
     fn new(metrics: &Metrics, output: &'static str) -> Self {
         let labels = OutputLabels { output };
+        // There from the start, at zero: what appears with its first loss would not be seen to have grown.
+        for reason in DropReason::ALL {
+            let reason = reason.as_str();
+            drop(
+                metrics
+                    .output_dropped
+                    .get_or_create(&DropLabels { output, reason }),
+            );
+        }
         Self {
             output,
             events: metrics.output_events.get_or_create(&labels).clone(),

@@ -81,6 +81,8 @@ impl Progress {
             ..UnitStatus::default()
         };
         slot.store(Arc::new(now.clone()));
+        // There from the start, at zero: what appears with its first miss would not be seen to have grown.
+        drop(unit.context.metrics.missed_ticks.get_or_create(&unit.labels()));
         Self { unit, slot, now }
     }
 
@@ -108,13 +110,6 @@ impl Progress {
             self.now.failures = 0;
             self.now.last_error = None;
             self.now.last_success = Some(tick);
-            let gauge = unit
-                .context
-                .metrics
-                .last_success
-                .get_or_create(&unit.labels())
-                .clone();
-            gauge.set(tick.as_millisecond() as f64 / 1000.0);
         }
         tracing::debug!(stream = %unit.stream, %tick, events, took_ms = took.as_millis(), "polled");
         self.show();
@@ -136,21 +131,7 @@ impl Progress {
 
     fn delivered(&mut self, until: Timestamp) {
         self.now.checkpoint = Some(until);
-        self.lag();
         self.show();
-    }
-
-    /// Keeps the lag of a windowed command up to date, also while nothing moves.
-    fn lag(&self) {
-        if let Some(until) = self.now.checkpoint {
-            let unit = &self.unit;
-            let lag = unit.context.clock.now().duration_since(until).as_secs_f64();
-            unit.context
-                .metrics
-                .checkpoint_lag
-                .get_or_create(&unit.labels())
-                .set(lag);
-        }
     }
 
     fn show(&self) {
@@ -164,7 +145,13 @@ async fn save(plan: &Plan, unit: &Unit, checkpoint: Checkpoint) {
     if !unit.context.tenure.is_live() {
         return;
     }
-    if let Err(error) = plan.store.save(&unit.stream, checkpoint).await {
+    let saved = plan.store.save(&unit.stream, checkpoint).await;
+    // In etcd they are only noted here, and counted when they are written.
+    if let Store::File(_) = plan.store {
+        let result = if saved.is_ok() { "ok" } else { "failed" };
+        unit.context.metrics.ha.count_checkpoint(result);
+    }
+    if let Err(error) = saved {
         tracing::error!(stream = %unit.stream, %error, "the checkpoint was not written");
     }
 }

@@ -167,7 +167,6 @@ impl Windows {
                 }
             }
         }
-        self.progress.lag();
     }
 
     /// Reads one window; gives whether the next one may follow.

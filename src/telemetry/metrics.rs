@@ -5,7 +5,6 @@
 //! unbounded number: a node or namespace is never a label.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -15,8 +14,11 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::exposition;
 use super::latency::Latency;
+use super::metrics_commands::CommandMetrics;
 use super::metrics_ha::HaMetrics;
+use super::metrics_process::ProcessMetrics;
 
 /// Labels of one command of one VDC (`system` commands: the VDC that answered).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -105,7 +107,6 @@ pub struct DcsOpLabels {
     pub op: &'static str,
 }
 
-type FloatGauge = Gauge<f64, AtomicU64>;
 type HistogramFamily<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// Bounds of the times of requests to etcd: a round trip is a millisecond, a try ends after a second.
@@ -131,10 +132,6 @@ pub struct Metrics {
     pub processor_protected_fields: Family<ProcessorLabels, Counter>,
     /// Records that were already delivered and therefore not sent again.
     pub repeated_records: Family<CommandLabels, Counter>,
-    /// When a command last succeeded, seconds since 1970.
-    pub last_success: Family<CommandLabels, FloatGauge>,
-    /// How far the checkpoint of a windowed command is behind the clock, seconds.
-    pub checkpoint_lag: Family<CommandLabels, FloatGauge>,
     /// Requests to ECS.
     pub ecs_requests: Family<VdcLabels, Counter>,
     /// Bytes of answers of ECS, after decompression.
@@ -201,8 +198,12 @@ pub struct Metrics {
     pub dcs_requests: Family<DcsLabels, Counter>,
     /// How long such a try took, answered or not.
     pub dcs_request_duration: HistogramFamily<DcsOpLabels>,
+    /// How each command fares.
+    pub commands: CommandMetrics,
     /// The series of the cluster.
     pub ha: HaMetrics,
+    /// What every program tells.
+    pub process: ProcessMetrics,
 }
 
 impl Metrics {
@@ -211,6 +212,8 @@ impl Metrics {
     pub fn new() -> Self {
         let mut root = Registry::default();
         let ha = HaMetrics::register(&mut root);
+        let commands = CommandMetrics::register(&mut root);
+        let process = ProcessMetrics::register(&mut root);
         let registry = root.sub_registry_with_prefix("ecsbeat");
         macro_rules! register {
             ($name:literal, $help:literal) => {{
@@ -241,16 +244,6 @@ impl Metrics {
         let repeated_records: Family<CommandLabels, Counter> = register!(
             "repeated_records",
             "Records that were delivered before and not sent again"
-        );
-        let last_success: Family<CommandLabels, FloatGauge> = register!(
-            "last_success_timestamp",
-            Unit::Seconds,
-            "When a command last succeeded"
-        );
-        let checkpoint_lag: Family<CommandLabels, FloatGauge> = register!(
-            "checkpoint_lag",
-            Unit::Seconds,
-            "How far the checkpoint is behind the clock"
         );
         let ecs_requests: Family<VdcLabels, Counter> = register!("ecs_requests", "Requests to ECS");
         let ecs_response_bytes: Family<VdcLabels, Counter> =
@@ -332,8 +325,6 @@ impl Metrics {
             processor_errors,
             processor_protected_fields,
             repeated_records,
-            last_success,
-            checkpoint_lag,
             ecs_requests,
             ecs_response_bytes,
             logins,
@@ -367,23 +358,30 @@ impl Metrics {
             leader,
             dcs_requests,
             dcs_request_duration,
+            commands,
             ha,
+            process,
             registry: Arc::new(root),
         }
     }
 
     /// A tenure is over: what its units and outputs did last says nothing about now, and would start alarms.
     pub fn forget_work(&self) {
-        self.last_success.clear();
-        self.checkpoint_lag.clear();
+        self.commands.forget();
         self.output_up.clear();
+        self.nodes_blocked.clear();
     }
 
-    /// All series in the Prometheus (`OpenMetrics`) text format.
-    pub fn prometheus(&self) -> Result<String, std::fmt::Error> {
+    /// All series in the text format of `OpenMetrics`.
+    pub fn openmetrics(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
         Ok(text)
+    }
+
+    /// All series in the text format of Prometheus, version 0.0.4.
+    pub fn prometheus(&self) -> Result<String, std::fmt::Error> {
+        Ok(exposition::classic(&self.openmetrics()?))
     }
 }
 
@@ -398,21 +396,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_former_leader_has_no_lag_and_keeps_its_counts() {
+    fn a_former_leader_has_no_outputs_or_nodes_and_keeps_its_counts() {
         let metrics = Metrics::new();
         let command = CommandLabels {
             customer: "EMC".to_owned(),
             vdc: "VDC1".to_owned(),
             command: "alert".to_owned(),
         };
-        metrics.checkpoint_lag.get_or_create(&command).set(9.0);
-        metrics.last_success.get_or_create(&command).set(9.0);
         metrics.events.get_or_create(&command).inc();
         let file = OutputLabels { output: "file" };
         metrics.output_up.get_or_create(&file).set(0);
+        let vdc = VdcLabels {
+            customer: "EMC".to_owned(),
+            vdc: "VDC1".to_owned(),
+        };
+        metrics.nodes_blocked.get_or_create(&vdc).set(1);
         metrics.forget_work();
         let text = metrics.prometheus().unwrap();
-        for absent in ["checkpoint_lag", "last_success", "output_up"] {
+        for absent in ["output_up", "nodes_blocked"] {
             assert!(!text.contains(absent), "{text}");
         }
         assert!(text.contains("ecsbeat_events_total{"), "{text}");

@@ -81,6 +81,19 @@ struct LockLabels {
     name: String,
 }
 
+/// What an etcd server says of itself.
+#[derive(Debug, Clone, Copy)]
+pub struct EtcdFigures {
+    /// Bytes of its database on disk.
+    pub size: u64,
+    /// Bytes of them in use: what compaction has not freed.
+    pub in_use: u64,
+    /// Bytes that it may take.
+    pub quota: u64,
+    /// Errors and alarms.
+    pub alarms: u64,
+}
+
 /// Every series of the cluster.
 #[derive(Debug, Clone)]
 pub struct HaMetrics {
@@ -114,12 +127,15 @@ pub struct HaMetrics {
     pub failover_gap: Family<CauseLabels, Histogram>,
     /// How long a turn of the election's loop took, its wait not included, seconds.
     pub loop_duration: Histogram,
-    /// Size of etcd's database.
-    pub etcd_db_size: Family<EndpointLabels, Gauge>,
+    /// Whether a server answered when it was asked how it is.
+    etcd_up: Family<EndpointLabels, Gauge>,
+    etcd_db_size: Family<EndpointLabels, Gauge>,
+    etcd_db_in_use: Family<EndpointLabels, Gauge>,
+    etcd_db_quota: Family<EndpointLabels, Gauge>,
+    etcd_alarms: Family<EndpointLabels, Gauge>,
     /// 1 while a server is of a release with known defects of leases.
     pub etcd_version_outdated: Known,
-    /// Checkpoints written.
-    pub checkpoint_commits: Family<ResultLabels, Counter>,
+    checkpoint_commits: Family<ResultLabels, Counter>,
     /// Bytes that the checkpoints take in etcd.
     pub checkpoint_bytes: Known,
 }
@@ -216,11 +232,33 @@ impl HaMetrics {
                 Histogram::new(BRIEF),
                 "How long a turn of the election took, its wait not included"
             ),
+            etcd_up: register!(
+                "etcd_up",
+                Family::default(),
+                "1 while an etcd server answers when it is asked how it is"
+            ),
             etcd_db_size: register!(
                 "etcd_db_size",
                 Unit::Bytes,
                 Family::default(),
                 "Size of the database of an etcd server"
+            ),
+            etcd_db_in_use: register!(
+                "etcd_db_in_use",
+                Unit::Bytes,
+                Family::default(),
+                "What of its database an etcd server uses"
+            ),
+            etcd_db_quota: register!(
+                "etcd_db_quota",
+                Unit::Bytes,
+                Family::default(),
+                "What the database of an etcd server may grow to"
+            ),
+            etcd_alarms: register!(
+                "etcd_alarms",
+                Family::default(),
+                "Errors and alarms that an etcd server tells"
             ),
             etcd_version_outdated: register!(
                 "etcd_version_outdated",
@@ -229,8 +267,8 @@ impl HaMetrics {
             ),
             checkpoint_commits: register!(
                 "checkpoint_commits",
-                Family::default(),
-                "Checkpoints that were written"
+                zeroes(["ok", "failed"]),
+                "Writes of checkpoints, and what came of them"
             ),
             checkpoint_bytes: register!(
                 "checkpoint",
@@ -239,6 +277,35 @@ impl HaMetrics {
                 "Bytes that the checkpoints take in etcd"
             ),
         }
+    }
+
+    /// An etcd server was asked how it is; `None` = it did not answer, and what it said before may no longer be so.
+    pub fn etcd_told(&self, endpoint: &str, told: Option<EtcdFigures>) {
+        let labels = EndpointLabels {
+            endpoint: endpoint.to_owned(),
+        };
+        self.etcd_up.get_or_create(&labels).set(i64::from(told.is_some()));
+        for (gauge, value) in [
+            (&self.etcd_db_size, told.map(|told| told.size)),
+            (&self.etcd_db_in_use, told.map(|told| told.in_use)),
+            (&self.etcd_db_quota, told.map(|told| told.quota)),
+            (&self.etcd_alarms, told.map(|told| told.alarms)),
+        ] {
+            if let Some(value) = value {
+                gauge
+                    .get_or_create(&labels)
+                    .set(i64::try_from(value).unwrap_or(i64::MAX));
+            } else {
+                gauge.remove(&labels);
+            }
+        }
+    }
+
+    /// A checkpoint was written, or not: `ok`, or a word out of a closed set.
+    pub fn count_checkpoint(&self, result: &'static str) {
+        self.checkpoint_commits
+            .get_or_create(&ResultLabels { result })
+            .inc();
     }
 
     /// Takes what the snapshots say at this moment, `since_boot`. For whoever is about to read.
@@ -272,6 +339,15 @@ impl HaMetrics {
         self.is_paused.tell(Some(i64::from(leadership.paused)));
         self.dcs_last_seen.tell(leadership.dcs_last_seen.map(seconds));
     }
+}
+
+/// There from the start: what appears with its first failure would not be seen to have grown.
+fn zeroes(results: [&'static str; 2]) -> Family<ResultLabels, Counter> {
+    let family = Family::default();
+    for result in results {
+        drop(family.get_or_create(&ResultLabels { result }));
+    }
+    family
 }
 
 /// Seconds since 1970, as Prometheus counts time.

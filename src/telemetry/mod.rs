@@ -2,6 +2,7 @@
 //!
 //! Nothing here may carry an event's content or a secret.
 
+mod exposition;
 pub mod identity;
 pub mod interfaces;
 pub mod known;
@@ -9,9 +10,12 @@ pub mod latency;
 pub mod log;
 mod log_file;
 pub mod metrics;
+pub mod metrics_commands;
 pub mod metrics_ha;
+pub mod metrics_process;
 pub mod process;
 pub mod repeat;
 pub mod report;
 pub mod series;
+mod snapshot;
 pub mod tree;

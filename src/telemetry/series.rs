@@ -28,7 +28,7 @@ enum Number {
 impl Series {
     /// Takes all samples.
     pub fn read(metrics: &Metrics) -> Self {
-        Self::parse(&metrics.prometheus().unwrap_or_default())
+        Self::parse(&metrics.openmetrics().unwrap_or_default())
     }
 
     fn parse(text: &str) -> Self {

@@ -32,6 +32,8 @@ mod ha;
 mod kafka;
 /// The Logstash output.
 mod logstash;
+/// Metrics, alerts and dashboards: what they name exists.
+mod monitoring;
 /// The outputs of the real binary: tried, several at once, counted; and what goes wrong between them and their servers.
 mod outputs;
 /// The real binary against the simulator: delivery, ends, kills, outages, endpoints.

@@ -36,6 +36,8 @@ pub struct MemberState {
     pub version: String,
     /// Size of its database on disk, bytes.
     pub database: u64,
+    /// What of that is in use, bytes: the rest was freed by compaction and not given back yet.
+    pub used: u64,
     /// What its database may grow to, bytes.
     pub quota: u64,
     /// The cluster it belongs to. Another one than before = etcd was set up anew, perhaps from an old snapshot, and
@@ -87,6 +89,7 @@ async fn state(member: &Member) -> Result<MemberState, Failure> {
         return Ok(MemberState {
             version: status.version().to_owned(),
             database: u64::try_from(status.db_size()).unwrap_or(0),
+            used: u64::try_from(status.raft_used_db_size()).unwrap_or(0),
             // Told since etcd 3.6.
             quota: if quota == 0 { DEFAULT_QUOTA } else { quota },
             cluster: status.header().map_or(0, etcd_client::ResponseHeader::cluster_id),

@@ -149,6 +149,7 @@ mod tests {
             state: Ok(MemberState {
                 version: version.to_owned(),
                 database,
+                used: database,
                 quota: DEFAULT_QUOTA,
                 cluster,
                 member: 1,

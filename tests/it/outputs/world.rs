@@ -329,8 +329,9 @@ impl<R: Receiver> World<R> {
     pub(crate) async fn is_well(&mut self, what: &str) {
         assert!(self.process.runs(), "{what}:\n{}", self.process.stderr());
         let metrics = get(self.http, "/metrics").await;
-        assert!(
-            !metrics.body.contains("ecsbeat_output_dropped_events_total{"),
+        assert_eq!(
+            metrics.sum("ecsbeat_output_dropped_events_total"),
+            0.0,
             "{what}: {}",
             metrics.body
         );

@@ -331,6 +331,16 @@ impl Reply {
             value.trim().parse().ok()
         })
     }
+
+    /// The sum of all samples of a name in `/metrics`, whatever their labels.
+    pub(crate) fn sum(&self, name: &str) -> f64 {
+        let values = self.body.lines().filter_map(|line| {
+            let labels = line.strip_prefix(name)?;
+            labels.starts_with(['{', ' ']).then_some(())?;
+            labels.rsplit(' ').next()?.parse::<f64>().ok()
+        });
+        values.sum()
+    }
 }
 
 /// Asks; an answer within two seconds, whatever else hangs.
