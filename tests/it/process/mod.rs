@@ -18,5 +18,7 @@ mod once;
 mod outage;
 /// What processors drop, and what they cannot change.
 mod processors;
+/// What a service manager is told.
+mod service;
 /// Signals, hanging ends, one process per directory.
 mod stop;
