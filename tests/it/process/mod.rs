@@ -10,6 +10,8 @@ mod all_faults;
 mod disk;
 /// HTTP endpoints and commands.
 mod endpoints;
+/// HTTP endpoints over TLS.
+mod https;
 /// SIGKILL at any moment.
 mod kill;
 /// `--once`, to each output.
