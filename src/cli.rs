@@ -316,6 +316,8 @@ fn grammar() -> clap::Command {
             .help("Whom to ask [default: http://localhost:5066/health, or /leader]"),
     );
     common(clap::Command::new("ecsbeat"))
+        // The later one counts, as in Beats: a package's command gives places, and its user may give others.
+        .args_override_self(true)
         .about("Collects metrics, events and billing of Dell EMC ECS / ObjectScale and ships them to the Elastic Stack")
         .after_help("Without a command it runs. Long flags may also have a single dash, as in -path.data.")
         .arg(once())

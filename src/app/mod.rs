@@ -7,6 +7,7 @@
 mod cluster;
 mod data;
 mod host;
+mod service;
 mod sight;
 mod single;
 mod stages;
@@ -38,6 +39,7 @@ use crate::telemetry::report;
 use crate::telemetry::tree::Source;
 
 pub use data::{DataDirectory, DataError};
+use service::{Service, Vitals};
 pub use stages::clients;
 
 /// The heartbeat's period; `/liveness` expects one far more often than it asks.
@@ -46,6 +48,8 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 const LIVENESS: Duration = Duration::from_secs(10);
 /// How long telling the totals at the end may take.
 const TOTALS: Duration = Duration::from_secs(1);
+/// What comes after the work may take: writing of checkpoints, logging out, totals, connections of the endpoints.
+const FAREWELL: Duration = Duration::from_secs(10);
 
 /// Why the process cannot start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -154,6 +158,9 @@ impl App {
         let mut http = self.serve(&source, desk)?;
         let over = CancellationToken::new();
         let (mut companions, told) = self.companions(source, &over);
+        if let Some(service) = Service::start(self.vitals(), self.longest_stop()) {
+            companions.spawn(service.accompany(stop.clone()));
+        }
         let result = match (&self.config.ha, &self.store) {
             (Some(ha), _) => Box::pin(self.run_replica(ha, orders, stop, &mut companions, &mut http)).await,
             (None, Some(store)) => Box::pin(self.run_single(store, stop, &mut companions, &mut http)).await,
@@ -203,7 +210,7 @@ impl App {
             status: Arc::clone(&self.status),
             source: source.clone(),
             heartbeat: self.heartbeat.clone(),
-            ttl: self.config.ha.as_ref().map_or(LIVENESS, |ha| ha.ttl),
+            ttl: self.ttl(),
             clock: self.clock.clone(),
             token: self.config.http.token.clone(),
             desk,
@@ -215,6 +222,26 @@ impl App {
         let handle = bound.serve(Arc::new(endpoints), CancellationToken::new())?;
         tracing::info!(%address, "HTTP endpoints answer");
         Ok(Some(handle))
+    }
+
+    /// How long the main loop may be silent; see [`crate::heartbeat::patience`].
+    fn ttl(&self) -> Duration {
+        self.config.ha.as_ref().map_or(LIVENESS, |ha| ha.ttl)
+    }
+
+    fn vitals(&self) -> Vitals {
+        Vitals {
+            instance: Arc::clone(&self.identity.instance),
+            status: Arc::clone(&self.status),
+            heartbeat: self.heartbeat.clone(),
+            ttl: self.ttl(),
+            clock: self.clock.clone(),
+        }
+    }
+
+    /// What an orderly stop may take altogether: the work, or the handing over of the lease, and all that comes after.
+    fn longest_stop(&self) -> Duration {
+        self.config.shutdown_timeout.max(self.ttl()) + FAREWELL
     }
 
     fn source(&self) -> Source {

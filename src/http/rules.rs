@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::heartbeat;
 use crate::status::State;
 
 /// A question that is answered with 200 or 503.
@@ -79,12 +80,7 @@ impl Facts {
     }
 
     fn stalled(&self) -> bool {
-        let patience = if self.state() == State::Leader {
-            self.ttl
-        } else {
-            self.ttl * 2
-        };
-        self.heartbeat_age >= patience
+        self.heartbeat_age >= heartbeat::patience(self.state(), self.ttl)
     }
 
     /// What is wrong, whoever asks.

@@ -71,14 +71,19 @@ impl Drop for Project {
 pub(crate) async fn play(engine: &Engine, images: &Images, words: Vec<String>) -> anyhow::Result<()> {
     let mut variables = images.variables.clone();
     let mut addresses = Vec::new();
-    for variable in ["ECSBEAT_PORT", "HAPROXY_PORT", "ELASTICSEARCH_PORT"] {
+    for variable in [
+        "ECSBEAT_PORT",
+        "REPLICAS_PORT",
+        "HAPROXY_PORT",
+        "ELASTICSEARCH_PORT",
+    ] {
         let held = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).context("a free port")?;
         let port = held.local_addr().context("address of a port")?.port();
         variables.push((variable.to_owned(), port.to_string()));
         addresses.push(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     }
-    let [ecsbeat, haproxy, elasticsearch] = addresses[..] else {
-        bail!("three ports are needed");
+    let [ecsbeat, replicas, haproxy, elasticsearch] = addresses[..] else {
+        bail!("four ports are needed");
     };
     let project = Project {
         words,
@@ -90,12 +95,30 @@ pub(crate) async fn play(engine: &Engine, images: &Images, words: Vec<String>) -
         bail!("docker compose config: {complaints}");
     }
     project.run(&["up", "--detach", "--no-build"])?;
-    let done = follow(engine, &project, ecsbeat, haproxy, elasticsearch).await;
+    let mut done = follow(engine, &project, ecsbeat, haproxy, elasticsearch).await;
+    if done.is_ok() {
+        done = any(replicas).await;
+    }
     if done.is_err() {
         let logs = project.run(&["logs", "--tail", "15"]);
         say(&logs.unwrap_or_else(|error| format!("{error:#}")));
     }
     done
+}
+
+/// The other port of `HAProxy` leads to any replica.
+async fn any(replicas: SocketAddr) -> anyhow::Result<()> {
+    let begin = Instant::now();
+    loop {
+        let cluster = get(replicas, "/cluster").await;
+        if cluster["members"].as_array().map_or(0, Vec::len) == 3 {
+            return Ok(());
+        }
+        if begin.elapsed() > TAKEOVER {
+            bail!("no replica tells of three members through HAProxy: {cluster}");
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 async fn follow(

@@ -1,18 +1,21 @@
 //! The image of ecsbeat: names are resolved and authorities known in it, though nothing else is.
 //!
 //! Owns the containers for it: something like Elasticsearch with TLS and without, and ecsbeat that talks to it once, by
-//! a name of Docker's DNS, by a name of `/etc/hosts`, and over TLS with the authorities of the image.
+//! a name of Docker's DNS, by a name of `/etc/hosts`, over TLS with the authorities of the image, and without any right.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use testcontainers::core::wait::ExitWaitStrategy;
-use testcontainers::core::{Host, WaitFor};
+use testcontainers::core::{Host, Mount, WaitFor};
 use testcontainers::runners::AsyncRunner as _;
 use testcontainers::{ContainerAsync, ContainerRequest, CopyTargetOptions, GenericImage, ImageExt as _};
 
 use crate::docker::Docker;
 use crate::ground::Net;
+use crate::report::say;
 
 /// By then a container has written its first file.
 const START: Duration = Duration::from_secs(30);
@@ -20,6 +23,10 @@ const START: Duration = Duration::from_secs(30);
 const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// Where the simulator leaves its own.
 const AUTHORITY: &str = "/data/ca.pem";
+/// Most bytes of the image, of a release.
+const SIZE: i64 = 20_000_000;
+/// Whom it runs as.
+const USER: &str = "65532:65532";
 const CONFIGURATION: &str = "
 ecsbeat.customers: [{customername: c, username: u, password: p, vdcs: [{vdcname: v, nodes: [{host: 192.0.2.1}]}]}]
 output.elasticsearch.hosts: ['${OUTPUT}']
@@ -27,8 +34,9 @@ output.elasticsearch.hosts: ['${OUTPUT}']
 
 type Container = ContainerAsync<GenericImage>;
 
-/// Tries all of it.
-pub(crate) async fn play(ground: &Docker) -> anyhow::Result<()> {
+/// Tries all of it; of a release also the size.
+pub(crate) async fn play(ground: &Docker, release: bool) -> anyhow::Result<()> {
+    looks_right(ground, release).await?;
     let plain = bulk(ground, "plain", &[]).await?;
     let site = ground.net(Net::Site);
     let name = ground.engine().name("plain");
@@ -36,6 +44,10 @@ pub(crate) async fn play(ground: &Docker) -> anyhow::Result<()> {
     test_output(ground, &format!("http://{name}:9200"), on_site)
         .await
         .context("a name of Docker's DNS")?;
+
+    confined(ground, &format!("http://{name}:9200"), &site)
+        .await
+        .context("with a root that is read-only, and no right")?;
 
     let address = plain.get_bridge_ip_address().await?;
     let known = |request| on_site(request).with_host("elsewhere.example", Host::Addr(address));
@@ -74,6 +86,54 @@ pub(crate) async fn play(ground: &Docker) -> anyhow::Result<()> {
     match test_output(ground, url, beside).await {
         Ok(told) => bail!("an authority that the image does not know was trusted: {told}"),
         Err(_) => Ok(()),
+    }
+}
+
+/// User and size.
+async fn looks_right(ground: &Docker, release: bool) -> anyhow::Result<()> {
+    let image = ground
+        .engine()
+        .api()
+        .inspect_image(ground.image("ECSBEAT_IMAGE")?)
+        .await;
+    let image = image.context("look at the image")?;
+    let user = image.config.and_then(|config| config.user);
+    if user.as_deref() != Some(USER) {
+        bail!("the image runs as {user:?} and not as {USER}");
+    }
+    let size = image.size.context("the image has no size")?;
+    say(&format!("image: {:.1} MB", size as f64 / 1e6));
+    if release && size > SIZE {
+        bail!("the image is larger than {SIZE} bytes: {size}");
+    }
+    Ok(())
+}
+
+/// Runs it as `docker run --read-only --cap-drop ALL` does. Nothing can be copied into such a container, so that the
+/// configuration is mounted.
+async fn confined(ground: &Docker, url: &str, site: &str) -> anyhow::Result<()> {
+    let configuration = tempfile::Builder::new()
+        .permissions(Permissions::from_mode(0o644))
+        .tempfile();
+    let configuration = configuration.context("a configuration")?;
+    std::fs::write(configuration.path(), CONFIGURATION).context("a configuration")?;
+    let path = configuration.path().to_str().context("a path that is no text")?;
+    let ended = WaitFor::Exit(ExitWaitStrategy::new());
+    let container = request(ground, "ECSBEAT_IMAGE", ended)?
+        .with_network(site)
+        .with_mount(Mount::bind_mount(path, "/ecsbeat.yml"))
+        .with_readonly_rootfs(true)
+        .with_cap_drop("ALL")
+        .with_security_opt("no-new-privileges")
+        .with_env_var("OUTPUT", url)
+        // The file belongs to whoever runs the tests.
+        .with_cmd(["test", "output", "--strict.perms=false"])
+        .start()
+        .await?;
+    let told = [container.stdout_to_vec().await?, container.stderr_to_vec().await?].concat();
+    match container.exit_code().await? {
+        Some(0) => Ok(()),
+        code => bail!("exit code {code:?}: {}", String::from_utf8_lossy(&told)),
     }
 }
 

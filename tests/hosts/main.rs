@@ -248,7 +248,9 @@ async fn one(part: &Part, cli: &Cli, binaries: &Path, recording: &Path) -> anyho
         }
         (What::Image, Ok(engine)) => {
             let images = Images::build(binaries, &["ecsbeat", "ecs-sim"])?;
-            image::play(&Docker::new(engine, images).await?).await?;
+            let ground = Docker::new(engine, images).await?;
+            // Others than this build's are given where a release is to be tried.
+            image::play(&ground, cli.binaries.is_some()).await?;
             return Ok(None);
         }
         (What::Faults(members, kinds), engine) => (members, kinds, engine),

@@ -36,6 +36,8 @@ mod logstash;
 mod monitoring;
 /// The outputs of the real binary: tried, several at once, counted; and what goes wrong between them and their servers.
 mod outputs;
+/// What `deploy/` ships: unit, Debian package, Kubernetes, HAProxy, compose file.
+mod packages;
 /// The real binary against the simulator: delivery, ends, kills, outages, endpoints.
 mod process;
 /// The configuration in the READMEs loads.

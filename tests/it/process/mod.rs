@@ -10,6 +10,8 @@ mod all_faults;
 mod disk;
 /// HTTP endpoints and commands.
 mod endpoints;
+/// HTTP endpoints over TLS.
+mod https;
 /// SIGKILL at any moment.
 mod kill;
 /// `--once`, to each output.
@@ -18,5 +20,7 @@ mod once;
 mod outage;
 /// What processors drop, and what they cannot change.
 mod processors;
+/// What a service manager is told.
+mod service;
 /// Signals, hanging ends, one process per directory.
 mod stop;

@@ -21,7 +21,7 @@ use crate::support::authority::{Authority, Pair};
 
 /// Speaks TLS as a client that trusts `authority` alone and shows `pair`. The handshake of TLS 1.3 is over for a
 /// client before the server has looked at its certificate: a refusal comes with the first answer.
-async fn tls<S: AsyncRead + AsyncWrite + Unpin>(
+pub(crate) async fn tls<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     name: &str,
     authority: &Authority,
