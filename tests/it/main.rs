@@ -34,6 +34,8 @@ mod kafka;
 mod logstash;
 /// The outputs of the real binary: tried, several at once, counted; and what goes wrong between them and their servers.
 mod outputs;
+/// The status page in a real browser.
+mod page;
 /// The real binary against the simulator: delivery, ends, kills, outages, endpoints.
 mod process;
 /// The configuration in the READMEs loads.
