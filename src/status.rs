@@ -76,6 +76,13 @@ pub struct UnitKey {
     pub command: Arc<str>,
 }
 
+impl UnitKey {
+    /// Whether both are commands of the same VDC, or of the same customer at level `system`.
+    pub fn of_one_vdc(&self, other: &Self) -> bool {
+        (&self.customer, &self.vdc) == (&other.customer, &other.vdc)
+    }
+}
+
 /// How a unit fares.
 #[derive(Debug, Clone, Default)]
 pub struct UnitStatus {
@@ -99,6 +106,15 @@ pub struct UnitStatus {
     pub failures: u64,
     /// Ticks that were not polled, since start.
     pub missed_ticks: u64,
+}
+
+impl UnitStatus {
+    /// How far delivery is behind the clock: to the checkpoint where there is one, else to the last success.
+    pub fn lag(&self, now: Timestamp) -> Option<Duration> {
+        let done = self.checkpoint.or(self.last_success)?;
+        // A checkpoint ahead of the clock is no lag.
+        Some(Duration::try_from(now.duration_since(done)).unwrap_or_default())
+    }
 }
 
 /// How an output fares.

@@ -211,6 +211,11 @@ if [ ! -x target/haproxy/usr/sbin/haproxy ] && { ! have haproxy || { [ "${1:-}" 
   unpack_packages haproxy/usr/sbin/haproxy "the test of deploy/haproxy" haproxy
 fi
 
+# The browser that looks at the status page. Whoever names one tests with that one.
+if [ -z "${CHROMIUM_BIN:-}" ] && [ ! -x target/chromium/usr/lib/chromium/chromium ] && ! have chromium; then
+  unpack_packages chromium/usr/lib/chromium/chromium "the test of the status page" chromium
+fi
+
 # Clocks that tests can set. Without it they stay right, which the torture says.
 if [ -z "${FAKETIME_LIB:-}" ] && ! ls {/,target/faketime/}usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1; then
   if have apt-get && have dpkg-deb; then

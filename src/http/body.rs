@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use super::Endpoints;
 use super::query::Query;
 use super::rules::Facts;
-use crate::status::{Leadership, Status};
+use crate::status::{Leader, Leadership, Status, UnitKey, UnitStatus};
 
 /// The role of the one that leads.
 pub(super) const LEADER: &str = "leader";
@@ -50,7 +50,7 @@ impl<'a> Snapshot<'a> {
             barred: leadership.barred,
             paused: leadership.paused,
             output_down: output_down(&endpoints.status),
-            ecs_down: ecs_down(&endpoints.status),
+            ecs_down: !vdcs_down(&endpoints.status.units()).is_empty(),
             heartbeat_age: endpoints.heartbeat.age(),
             ttl: endpoints.ttl,
         };
@@ -98,24 +98,30 @@ impl<'a> Snapshot<'a> {
         body
     }
 
-    /// The known leader and its address; a single node is its own.
-    pub(super) fn leader(&self) -> Value {
+    /// The known leader; a single node is its own.
+    pub(super) fn leading(&self) -> Option<Leader> {
         let identity = &self.endpoints.identity;
         if !self.facts.ha_enabled && self.facts.works() {
-            return json!({
-                "name": &*identity.instance,
-                "address": &*identity.address,
-                "since": self.endpoints.status.started().to_string(),
+            return Some(Leader {
+                name: Arc::clone(&identity.instance),
+                address: Arc::clone(&identity.address),
+                since: self.endpoints.status.started(),
             });
         }
-        match self.leadership.leader_at(&identity.instance, self.since_boot) {
-            Some(leader) => json!({
+        let leader = self.leadership.leader_at(&identity.instance, self.since_boot);
+        leader.cloned()
+    }
+
+    /// [`Snapshot::leading`] as it is told.
+    pub(super) fn leader(&self) -> Value {
+        let told = |leader: Leader| {
+            json!({
                 "name": &*leader.name,
                 "address": &*leader.address,
                 "since": leader.since.to_string(),
-            }),
-            None => Value::Null,
-        }
+            })
+        };
+        self.leading().map_or(Value::Null, told)
     }
 }
 
@@ -126,16 +132,18 @@ fn output_down(status: &Status) -> bool {
         .any(|(_, output)| output.up == Some(false))
 }
 
-/// Whether every command of some VDC fails. One command that fails says something about that command only.
-fn ecs_down(status: &Status) -> bool {
+/// The VDCs of which every command fails. One command that fails says something about that command only.
+pub(super) fn vdcs_down(units: &[(UnitKey, Arc<UnitStatus>)]) -> Vec<&UnitKey> {
     // Units come sorted, those of one VDC side by side.
-    let units = status.units();
     units
-        .chunk_by(|(a, _), (b, _)| (&a.customer, &a.vdc) == (&b.customer, &b.vdc))
-        .any(|vdc| {
+        .chunk_by(|(a, _), (b, _)| a.of_one_vdc(b))
+        .filter(|vdc| {
             let mut polled = vdc.iter().filter(|(_, unit)| unit.last_tick.is_some()).peekable();
             polled.peek().is_some() && polled.all(|(_, unit)| unit.last_error.is_some())
         })
+        .filter_map(|vdc| vdc.first())
+        .map(|(key, _)| key)
+        .collect()
 }
 
 /// Whole milliseconds.

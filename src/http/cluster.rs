@@ -6,7 +6,9 @@
 
 use axum::extract::State as Shared;
 use axum::http::StatusCode;
-use serde_json::{Map, Value, json};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::body::{LEADER, REPLICA, Reply, Snapshot, millis};
 use super::query::Query;
@@ -16,18 +18,19 @@ use crate::cluster::{HistoryRecord, MemberRecord, Probe, SwitchoverRecord};
 pub(super) async fn cluster(Shared(endpoints): Shared<SharedEndpoints>, query: Query) -> Reply {
     let snapshot = Snapshot::take(&endpoints);
     let view = endpoints.status.cluster();
-    let leader = snapshot.leader();
-    let table = Table::new(&endpoints, &snapshot, &leader, &view.members);
+    let leader = snapshot.leading();
+    let name = leader.as_ref().map(|leader| &*leader.name);
+    let rows = rows(&endpoints, &snapshot, name, &view.members);
     let body = json!({
         "cluster": endpoints.identity.cluster.as_deref(),
         "ha_enabled": snapshot.facts.ha_enabled,
-        "cluster_unlocked": leader.is_null(),
-        "leader": leader,
+        "cluster_unlocked": leader.is_none(),
+        "leader": snapshot.leader(),
         "term": snapshot.leadership.term,
         "pause": snapshot.facts.paused,
         "switchover": view.switchover.as_ref().map(switchover),
         "stale_ms": view.seen.map(|seen| millis(snapshot.since_boot.saturating_sub(seen))),
-        "members": table.rows(&view.members),
+        "members": rows,
     });
     Reply::new(StatusCode::OK, body, &query)
 }
@@ -41,6 +44,27 @@ pub(super) async fn history(Shared(endpoints): Shared<SharedEndpoints>, query: Q
     Reply::new(StatusCode::OK, body, &query)
 }
 
+/// A replica, as `/cluster` and the status page show it. What is not known is `None`, so that all rows have the same
+/// fields.
+#[derive(Debug, Serialize)]
+pub(super) struct Row {
+    pub(super) instance: String,
+    pub(super) is_self: bool,
+    pub(super) role: &'static str,
+    pub(super) state: String,
+    pub(super) address: String,
+    pub(super) version: String,
+    pub(super) config_hash: Option<String>,
+    /// Whether it differs from the leader's; `None` where no leader is known.
+    pub(super) config_mismatch: Option<bool>,
+    /// As `config_mismatch`.
+    pub(super) identity_mismatch: Option<bool>,
+    pub(super) priority: Option<u32>,
+    pub(super) since: Timestamp,
+    pub(super) probe: Option<Probe>,
+    pub(super) lag_s: Option<u64>,
+}
+
 /// What the rows of members need to know of each other.
 struct Table<'a> {
     endpoints: &'a Endpoints,
@@ -51,119 +75,112 @@ struct Table<'a> {
     leading: Option<&'a MemberRecord>,
 }
 
-impl<'a> Table<'a> {
-    fn new(
-        endpoints: &'a Endpoints,
-        snapshot: &'a Snapshot<'a>,
-        leader: &'a Value,
-        members: &'a [MemberRecord],
-    ) -> Self {
-        let leader = leader["name"].as_str();
-        Self {
-            endpoints,
-            snapshot,
-            leader,
-            leading: members
-                .iter()
-                .find(|member| Some(member.instance.as_str()) == leader),
-        }
-    }
+/// The replicas, this instance among them; `leader` is the name of the one that leads.
+pub(super) fn rows(
+    endpoints: &Endpoints,
+    snapshot: &Snapshot<'_>,
+    leader: Option<&str>,
+    members: &[MemberRecord],
+) -> Vec<Row> {
+    let leading = members
+        .iter()
+        .find(|member| Some(member.instance.as_str()) == leader);
+    let table = Table {
+        endpoints,
+        snapshot,
+        leader,
+        leading,
+    };
+    table.rows(members)
+}
 
-    fn rows(&self, members: &[MemberRecord]) -> Vec<Value> {
+impl Table<'_> {
+    fn rows(&self, members: &[MemberRecord]) -> Vec<Row> {
         let own = &*self.endpoints.identity.instance;
         let mut rows: Vec<_> = members.iter().map(|member| self.row(member)).collect();
         // This instance answers, so it is there, even if etcd does not know it (yet, or any more).
         if !members.iter().any(|member| member.instance == own) {
-            rows.push(Value::Object(self.own_row()));
+            rows.push(self.own_row());
         }
         rows
     }
 
     /// A member as etcd knows it.
-    fn row(&self, member: &MemberRecord) -> Value {
-        let mut row = if member.instance == *self.endpoints.identity.instance {
+    fn row(&self, member: &MemberRecord) -> Row {
+        let row = if member.instance == *self.endpoints.identity.instance {
             self.own_row()
         } else {
             self.other_row(member)
         };
-        let mut put = |key: &str, value: Value| {
-            row.insert(key.to_owned(), value);
-        };
-        put("config_hash", json!(member.config_hash));
-        put(
-            "config_mismatch",
-            self.differs(member, |member| &member.config_hash),
-        );
-        put(
-            "identity_mismatch",
-            self.differs(member, |member| &member.identity_hash),
-        );
-        put("priority", json!(member.priority));
-        put("probe", json!(member.probe.map(probe)));
-        Value::Object(row)
+        Row {
+            config_hash: Some(member.config_hash.clone()),
+            config_mismatch: self.differs(member, |member| &member.config_hash),
+            identity_mismatch: self.differs(member, |member| &member.identity_hash),
+            priority: Some(member.priority),
+            probe: member.probe,
+            ..row
+        }
     }
 
-    fn other_row(&self, member: &MemberRecord) -> Map<String, Value> {
-        let mut row = self.any_row(&member.instance, &member.state, &member.address, &member.version);
-        row.insert("lag_s".to_owned(), json!(member.lag_s));
-        row.insert("since".to_owned(), json!(member.since.to_string()));
-        row
+    fn other_row(&self, member: &MemberRecord) -> Row {
+        Row {
+            lag_s: member.lag_s,
+            ..self.any_row(
+                &member.instance,
+                &member.state,
+                &member.address,
+                &member.version,
+                member.since,
+            )
+        }
     }
 
     /// What this instance knows of itself, newer than what etcd does.
-    fn own_row(&self) -> Map<String, Value> {
+    fn own_row(&self) -> Row {
         let (identity, snapshot) = (&self.endpoints.identity, self.snapshot);
         let state = snapshot.facts.state().as_str();
-        let mut row = self.any_row(&identity.instance, state, &identity.address, identity.version());
+        let since = self.endpoints.status.started();
         let lag = snapshot
             .facts
             .works()
             .then(|| self.endpoints.status.checkpoint_lag(snapshot.now))
             .flatten();
-        row.insert("lag_s".to_owned(), json!(lag.map(|lag| lag.as_secs())));
-        row.insert(
-            "since".to_owned(),
-            json!(self.endpoints.status.started().to_string()),
-        );
-        row
+        Row {
+            lag_s: lag.map(|lag| lag.as_secs()),
+            ..self.any_row(
+                &identity.instance,
+                state,
+                &identity.address,
+                identity.version(),
+                since,
+            )
+        }
     }
 
-    /// What is known of every member; the rest is `null`, so that all rows have the same fields.
-    fn any_row(&self, instance: &str, state: &str, address: &str, version: &str) -> Map<String, Value> {
+    /// What is known of every member.
+    fn any_row(&self, instance: &str, state: &str, address: &str, version: &str, since: Timestamp) -> Row {
         let leads = self.leader == Some(instance);
-        let is_self = instance == &*self.endpoints.identity.instance;
-        [
-            ("instance", json!(instance)),
-            ("is_self", json!(is_self)),
-            ("role", json!(if leads { LEADER } else { REPLICA })),
-            ("state", json!(state)),
-            ("address", json!(address)),
-            ("version", json!(version)),
-            ("config_hash", Value::Null),
-            ("config_mismatch", Value::Null),
-            ("identity_mismatch", Value::Null),
-            ("priority", Value::Null),
-            ("since", Value::Null),
-            ("probe", Value::Null),
-            ("lag_s", Value::Null),
-        ]
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), value))
-        .collect()
+        Row {
+            instance: instance.to_owned(),
+            is_self: instance == &*self.endpoints.identity.instance,
+            role: if leads { LEADER } else { REPLICA },
+            state: state.to_owned(),
+            address: address.to_owned(),
+            version: version.to_owned(),
+            config_hash: None,
+            config_mismatch: None,
+            identity_mismatch: None,
+            priority: None,
+            since,
+            probe: None,
+            lag_s: None,
+        }
     }
 
-    /// Whether a hash differs from the leader's; `null` where no leader is known.
-    fn differs(&self, member: &MemberRecord, hash: impl Fn(&MemberRecord) -> &String) -> Value {
-        json!(self.leading.map(|leading| hash(leading) != hash(member)))
+    /// Whether a hash differs from the leader's; `None` where no leader is known.
+    fn differs(&self, member: &MemberRecord, hash: impl Fn(&MemberRecord) -> &String) -> Option<bool> {
+        Some(hash(self.leading?) != hash(member))
     }
-}
-
-fn probe(probe: Probe) -> Value {
-    json!({
-        "output": probe.output,
-        "ecs": probe.ecs,
-        "at": probe.at.to_string(),
-    })
 }
 
 fn switchover(record: &SwitchoverRecord) -> Value {

@@ -35,7 +35,7 @@ pub(super) fn member(instance: &str) -> MemberRecord {
 }
 
 /// Three replicas, `node-b` leads.
-fn three() -> Cluster {
+pub(super) fn three() -> Cluster {
     Cluster {
         members: vec![
             member("node-a"),

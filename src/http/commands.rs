@@ -36,11 +36,6 @@ pub(super) async fn commands(Shared(endpoints): Shared<Endpoints>, query: Query)
 
 fn describe(key: &UnitKey, unit: &UnitStatus, now: Timestamp) -> Value {
     let time = |time: Option<Timestamp>| time.map(|time| time.to_string());
-    // How far delivery is behind the clock: to the checkpoint where there is one, else to the last success.
-    let lag = unit
-        .checkpoint
-        .or(unit.last_success)
-        .map(|done| now.as_millisecond().saturating_sub(done.as_millisecond()).max(0));
     json!({
         "customer": &*key.customer,
         "vdc": &*key.vdc,
@@ -52,7 +47,7 @@ fn describe(key: &UnitKey, unit: &UnitStatus, now: Timestamp) -> Value {
         "last_events": unit.last_events,
         "events": unit.events,
         "checkpoint": time(unit.checkpoint),
-        "lag_ms": lag,
+        "lag_ms": unit.lag(now).map(millis),
         "last_error": unit.last_error,
         "failures": unit.failures,
         "missed_ticks": unit.missed_ticks,

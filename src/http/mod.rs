@@ -17,12 +17,13 @@
 //! | `/history` | always: the last terms |
 //! | `/commands` | always: each command of each VDC |
 //! | `/metrics` | always: Prometheus text |
-//! | `/`, `/stats`, `/state` | always: the JSON of Beats, indented with `?pretty` |
+//! | `/`, `/stats`, `/state` | always: the JSON of Beats, indented with `?pretty`; `/` is a status page for browsers |
 //!
 //! `POST /switchover`, `/pause`, `/resume`, `/step-down` need `http.auth.token`: 403 where none is configured, 401
 //! where it is wrong, 501 on a single node; they alone wait, for what comes of the order. Any other path is 404, any
 //! other method 405, both in JSON.
 
+mod accept;
 mod body;
 mod cluster;
 #[cfg(test)]
@@ -36,10 +37,12 @@ mod operate;
 #[cfg(test)]
 mod operate_tests;
 mod order;
+mod page;
 pub mod probe;
 mod query;
 mod readiness;
 mod rules;
+mod security;
 mod server;
 mod stats;
 mod stream;
@@ -47,11 +50,11 @@ mod stream;
 mod table_tests;
 #[cfg(test)]
 mod tests;
+mod throughput;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE};
@@ -59,6 +62,7 @@ use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on, post};
+use axum::{Extension, Router};
 
 use crate::clock::Clock;
 use crate::config::Secret;
@@ -70,6 +74,7 @@ use crate::telemetry::tree::Source;
 
 use order::Kind;
 pub use server::{BindError, Bound, ServeError, ServerHandle, bind};
+use throughput::Throughput;
 
 /// Largest request body, bytes.
 const MAX_BODY: usize = 16 * 1024;
@@ -103,8 +108,8 @@ pub struct Endpoints {
 
 type Shared = Arc<Endpoints>;
 
-/// All routes.
-fn router(endpoints: Shared) -> Router {
+/// All routes. `throughput` is filled by the listener.
+fn router(endpoints: Shared, throughput: Arc<Throughput>) -> Router {
     Router::new()
         .route("/leader", read(leader::leader))
         .route("/primary", read(leader::leader))
@@ -117,7 +122,7 @@ fn router(endpoints: Shared) -> Router {
         .route("/history", read(cluster::history))
         .route("/commands", read(commands::commands))
         .route("/metrics", read(metrics::metrics))
-        .route("/", read(stats::root))
+        .route("/", read(page::root))
         .route("/stats", read(stats::stats))
         .route("/state", read(stats::state))
         .route("/switchover", operate(Kind::Switchover))
@@ -127,6 +132,7 @@ fn router(endpoints: Shared) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(Extension(throughput))
         .layer(from_fn(frame))
         .with_state(endpoints)
 }
@@ -164,19 +170,21 @@ async fn frame(request: Request, next: Next) -> Response {
     let too_large = announced
         .and_then(|length| length.to_str().ok()?.parse().ok())
         .is_some_and(|length: u64| length > MAX_BODY as u64);
-    if too_large {
-        let message = format!("the body is larger than {MAX_BODY} bytes");
-        return body::Reply::error(StatusCode::PAYLOAD_TOO_LARGE, &message).into_response();
-    }
     let options = request.method() == Method::OPTIONS;
-    let mut response = next.run(request).await;
-    if options && response.status() != StatusCode::METHOD_NOT_ALLOWED {
+    let mut response = if too_large {
+        let message = format!("the body is larger than {MAX_BODY} bytes");
+        body::Reply::error(StatusCode::PAYLOAD_TOO_LARGE, &message).into_response()
+    } else {
+        next.run(request).await
+    };
+    if options && response.status() != StatusCode::METHOD_NOT_ALLOWED && !too_large {
         *response.body_mut() = Body::empty();
         let headers = response.headers_mut();
         headers.remove(CONTENT_TYPE);
         headers.remove(CONTENT_LENGTH);
         headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
     }
+    security::harden(&mut response);
     response
 }
 

@@ -32,6 +32,11 @@ impl Query {
         self.flag("pretty").unwrap_or(true)
     }
 
+    /// Whether it is in the query at all.
+    pub(super) fn names(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
     /// A switch: on when named without a value.
     pub(super) fn flag(&self, name: &'static str) -> Result<bool, BadValue> {
         match self.get(name) {

@@ -23,14 +23,15 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::body::Reply;
 use super::stream::{Deadline, Guarded};
-use super::{Endpoints, router};
+use super::throughput::{self, Throughput};
+use super::{Endpoints, router, security};
 use crate::config;
 use crate::telemetry::repeat::OncePer;
 
@@ -175,8 +176,11 @@ impl Bound {
             .enable_time()
             .build()
             .map_err(ServeError::Start)?;
+        let throughput = Arc::new(Throughput::default());
         let server = Server {
-            router: router(endpoints),
+            router: router(Arc::clone(&endpoints), Arc::clone(&throughput)),
+            endpoints,
+            throughput,
             limits: self.limits,
             tls: self.tls.map(TlsAcceptor::from),
             cancel: cancel.clone(),
@@ -234,6 +238,8 @@ impl ServerHandle {
 
 struct Server {
     router: Router,
+    endpoints: Arc<Endpoints>,
+    throughput: Arc<Throughput>,
     limits: Limits,
     tls: Option<TlsAcceptor>,
     cancel: CancellationToken,
@@ -244,6 +250,8 @@ impl Server {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let gate = OncePer::new(Duration::from_secs(60));
         let mut connections = JoinSet::new();
+        let mut sampling = interval(throughput::EVERY);
+        sampling.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
@@ -253,6 +261,9 @@ impl Server {
                     if let Err(error) = ended {
                         warn!(error.message = %error, "a connection of the HTTP server ended abnormally");
                     }
+                }
+                _ = sampling.tick() => {
+                    self.throughput.sample(&self.endpoints.source, self.endpoints.clock.since_boot());
                 }
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) if connections.len() < self.limits.connections => {
@@ -324,7 +335,9 @@ where
                 answer?
             } else {
                 let message = "the request took too long to arrive";
-                Reply::error(StatusCode::REQUEST_TIMEOUT, message).into_response()
+                let mut late = Reply::error(StatusCode::REQUEST_TIMEOUT, message).into_response();
+                security::harden(&mut late);
+                late
             };
             Ok::<_, std::convert::Infallible>(answer)
         }

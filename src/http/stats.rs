@@ -1,4 +1,4 @@
-//! `/`, `/stats` and `/state` in the shapes of Beats, for the tools that read those.
+//! `/` (but for browsers), `/stats` and `/state` in the shapes of Beats, for the tools that read those.
 //!
 //! Field names and nesting are theirs; what we do not have is empty or left out, never invented.
 
@@ -9,11 +9,12 @@ use serde_json::json;
 use super::Shared as Endpoints;
 use super::body::Reply;
 use super::query::Query;
+use crate::telemetry::identity::Identity;
 use crate::telemetry::tree::Tree;
 use crate::version;
 
-pub(super) async fn root(Shared(endpoints): Shared<Endpoints>, query: Query) -> Reply {
-    let identity = &endpoints.identity;
+/// What a Beat says of itself at `/`.
+pub(super) fn beat(identity: &Identity, query: &Query) -> Reply {
     let body = json!({
         "beat": "ecsbeat",
         "binary_arch": version::arch(),
@@ -27,7 +28,7 @@ pub(super) async fn root(Shared(endpoints): Shared<Endpoints>, query: Query) -> 
         "uuid": identity.id.to_string(),
         "version": identity.version(),
     });
-    Reply::new(StatusCode::OK, body, &query)
+    Reply::new(StatusCode::OK, body, query)
 }
 
 pub(super) async fn stats(Shared(endpoints): Shared<Endpoints>, query: Query) -> Reply {

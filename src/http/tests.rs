@@ -100,7 +100,7 @@ pub(super) fn single() -> Endpoints {
 }
 
 pub(super) async fn send(endpoints: &Endpoints, request: Request<Body>) -> Response {
-    let router = TowerToHyperService::new(router(Arc::new(endpoints.clone())));
+    let router = TowerToHyperService::new(router(Arc::new(endpoints.clone()), Arc::default()));
     router.call(request).await.unwrap()
 }
 

@@ -38,6 +38,8 @@ mod monitoring;
 mod outputs;
 /// What `deploy/` ships: unit, Debian package, Kubernetes, HAProxy, compose file.
 mod packages;
+/// The status page in a real browser.
+mod page;
 /// The real binary against the simulator: delivery, ends, kills, outages, endpoints.
 mod process;
 /// The configuration in the READMEs loads.

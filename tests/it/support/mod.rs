@@ -7,6 +7,8 @@
 /// Private certificate authorities.
 pub(crate) mod authority;
 pub(crate) mod bench;
+/// A real browser.
+pub(crate) mod chromium;
 /// Replicas of one cluster, with all that they need.
 pub(crate) mod cluster;
 /// Real etcd clusters.
