@@ -140,12 +140,11 @@ impl Chromium {
         })
     }
 
-    /// A new page, which shows nothing yet.
+    /// A new page, which shows nothing yet. In a window of its own: one behind another is hidden, and a hidden page
+    /// does not keep itself up to date.
     pub(crate) async fn tab(&self) -> Tab<'_> {
-        let target = self
-            .pipe
-            .call("", "Target.createTarget", json!({"url": "about:blank"}))
-            .await;
+        let window = json!({"url": "about:blank", "newWindow": true});
+        let target = self.pipe.call("", "Target.createTarget", window).await;
         let attach = json!({"targetId": target["targetId"], "flatten": true});
         let attached = self.pipe.call("", "Target.attachToTarget", attach).await;
         let tab = Tab {
