@@ -111,7 +111,8 @@ impl Chromium {
         // The fonts of the machine, and those that were unpacked.
         let fonts = profile.path().join("fonts.conf");
         let text = format!(
-            "<fontconfig><dir>/usr/share/fonts</dir><dir>{}</dir><cachedir>{}</cachedir></fontconfig>",
+            "<fontconfig><dir>/usr/share/fonts</dir><dir>{}</dir><cachedir>{}</cachedir>\
+             <alias><family>system-ui</family><prefer><family>DejaVu Sans</family></prefer></alias></fontconfig>",
             unpacked().join("usr/share/fonts").display(),
             profile.path().join("fonts").display()
         );
