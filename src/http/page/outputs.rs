@@ -112,9 +112,11 @@ fn fares(status: Option<&OutputStatus>) -> Markup {
 }
 
 fn known(number: Option<f64>, show: impl Fn(f64) -> String) -> Markup {
-    match number {
-        Some(number) => html! { (show(number)) },
-        None => html! { span.none { (words::NONE) } },
+    html! {
+        @match number {
+            Some(number) => (show(number)),
+            None => span.none { (words::NONE) },
+        }
     }
 }
 
@@ -130,9 +132,12 @@ fn whole(number: f64) -> u64 {
 fn latency(view: &View<'_>, output: &'static str) -> Markup {
     let latency = &view.endpoints.source.metrics.output_write_latency;
     let seen = latency.get(&OutputLabels { output });
-    match seen.map(|seen| seen.distribution()).filter(|seen| seen.count > 0) {
-        Some(seen) => html! { (format!("{:.0} ms, {:.0} ms", seen.median, seen.p99)) },
-        None => html! { span.none { (words::NONE) } },
+    let seen = seen.map(|seen| seen.distribution());
+    html! {
+        @match seen.filter(|seen| seen.count > 0) {
+            Some(seen) => (format!("{:.0} ms, {:.0} ms", seen.median, seen.p99)),
+            None => span.none { (words::NONE) },
+        }
     }
 }
 

@@ -112,7 +112,7 @@ impl Chromium {
         let fonts = profile.path().join("fonts.conf");
         let text = format!(
             "<fontconfig><dir>/usr/share/fonts</dir><dir>{}</dir><cachedir>{}</cachedir>\
-             <alias><family>system-ui</family><prefer><family>DejaVu Sans</family></prefer></alias></fontconfig>",
+             <match><edit name='family' mode='append_last'><string>DejaVu Sans</string></edit></match></fontconfig>",
             unpacked().join("usr/share/fonts").display(),
             profile.path().join("fonts").display()
         );
