@@ -71,7 +71,7 @@ fn row(view: &View<'_>, record: &HistoryRecord, next: Option<&HistoryRecord>) ->
     let gap = |record: &HistoryRecord| record.gap_ms.map(Duration::from_millis);
     html! {
         tr {
-            th.n scope="row" { (record.term) }
+            th.n scope="row" data-label="Term" { (record.term) }
             td data-label="Leader" { (record.to) }
             td data-label="After" {
                 @match &record.from {

@@ -41,7 +41,7 @@ fn health(view: &View<'_>) -> (Level, &'static str) {
 fn meaning(state: State) -> &'static str {
     match state {
         State::Starting => "has read its configuration; nothing runs yet",
-        State::Standby => "stands by, ready to take over",
+        State::Standby => "stands by",
         State::Candidate => "races for the lease",
         State::Leader => "holds the lease: it polls and publishes",
         State::Draining => "ends its work in order",

@@ -120,9 +120,12 @@ fn seen(what: &str, reached: bool) -> Markup {
 /// An address that others gave of themselves: a link where it is one that a browser can do no harm with.
 pub(super) fn address(address: &str) -> Markup {
     let harmless = |url: &Url| matches!(url.scheme(), "http" | "https") && url.username().is_empty();
-    match Url::parse(address).ok().filter(harmless) {
-        Some(url) => html! { a href=(url.as_str()) { (address) } },
-        None => html! { (address) },
+    let link = Url::parse(address).ok().filter(harmless);
+    html! {
+        @match link {
+            Some(url) => a href=(url.as_str()) { (address) },
+            None => (address),
+        }
     }
 }
 

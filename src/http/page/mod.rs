@@ -115,12 +115,17 @@ impl<'a> View<'a> {
         let cluster = endpoints.status.cluster();
         let leader = snapshot.leading();
         let name = leader.as_ref().map(|leader| &*leader.name);
-        let works = snapshot.facts.works();
+        let (units, outputs) = if snapshot.facts.works() {
+            (endpoints.status.units(), endpoints.status.outputs())
+        } else {
+            // What it did while it led says nothing about now.
+            (Vec::new(), Vec::new())
+        };
         Self {
             verdict: judge(Check::Health, false, &snapshot.facts),
             members: cluster::rows(endpoints, &snapshot, name, &cluster.members),
-            units: works.then(|| endpoints.status.units()).unwrap_or_default(),
-            outputs: works.then(|| endpoints.status.outputs()).unwrap_or_default(),
+            units,
+            outputs,
             endpoints,
             snapshot,
             leader,

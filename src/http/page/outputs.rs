@@ -11,6 +11,8 @@ use crate::status::OutputStatus;
 use crate::telemetry::metrics::OutputLabels;
 use crate::telemetry::series::Series;
 
+/// Columns of the table.
+const COLUMNS: usize = 12;
 /// Size of the small picture of the last ten minutes, in its own units.
 const WIDTH: f64 = 120.0;
 const HEIGHT: f64 = 24.0;
@@ -42,7 +44,6 @@ fn table(view: &View<'_>, throughput: &Throughput) -> Markup {
                     th scope="col" { "State" }
                     th.n scope="col" { "Events/s" }
                     th.n scope="col" { "Bytes/s" }
-                    th scope="col" { "10 minutes" }
                     th.n scope="col" { "Delivered" }
                     th.n scope="col" { "Known already" }
                     th.n scope="col" { "Sent again" }
@@ -73,9 +74,8 @@ fn row(view: &View<'_>, series: &Series, name: &'static str, rates: &Rates) -> M
         tr {
             th scope="row" { (name) }
             td.status data-label="State" { (fares(status)) }
-            td.n data-label="Events/s" { (known(rates.events, words::rate)) }
+            td.n data-label="Events/s" { (known(rates.events, words::rate)) (trend(&rates.trend)) }
             td.n data-label="Bytes/s" { (known(rates.bytes, |bytes| words::size(whole(bytes)))) }
-            td data-label="10 minutes" { (trend(&rates.trend)) }
             td.n data-label="Delivered" { (total("output_acked_events_total")) }
             td.n data-label="Known already" { (total("output_duplicate_events_total")) }
             td.n data-label="Sent again" { (total("output_failed_events_total")) }
@@ -91,7 +91,7 @@ fn row(view: &View<'_>, series: &Series, name: &'static str, rates: &Rates) -> M
         }
         @if let Some(error) = status.and_then(|status| status.last_error.as_ref()) {
             tr.why {
-                td colspan="13" {
+                td colspan=(COLUMNS) {
                     span.hidden { "Error of " (name) ": " }
                     span.error { (error) }
                     @if let Some(since) = status.and_then(|status| status.failing_since) {
@@ -112,9 +112,11 @@ fn fares(status: Option<&OutputStatus>) -> Markup {
 }
 
 fn known(number: Option<f64>, show: impl Fn(f64) -> String) -> Markup {
-    match number {
-        Some(number) => html! { (show(number)) },
-        None => html! { span.none { (words::NONE) } },
+    html! {
+        @match number {
+            Some(number) => (show(number)),
+            None => span.none { (words::NONE) },
+        }
     }
 }
 
@@ -130,17 +132,20 @@ fn whole(number: f64) -> u64 {
 fn latency(view: &View<'_>, output: &'static str) -> Markup {
     let latency = &view.endpoints.source.metrics.output_write_latency;
     let seen = latency.get(&OutputLabels { output });
-    match seen.map(|seen| seen.distribution()).filter(|seen| seen.count > 0) {
-        Some(seen) => html! { (format!("{:.0} ms, {:.0} ms", seen.median, seen.p99)) },
-        None => html! { span.none { (words::NONE) } },
+    let seen = seen.map(|seen| seen.distribution());
+    html! {
+        @match seen.filter(|seen| seen.count > 0) {
+            Some(seen) => (format!("{:.0} ms, {:.0} ms", seen.median, seen.p99)),
+            None => span.none { (words::NONE) },
+        }
     }
 }
 
-/// A line for the events a second, from the left to now.
+/// A line for the events a second of the last ten minutes, up to now; nothing where it is too early for one.
 fn trend(steps: &[f64]) -> Markup {
     let most = steps.iter().copied().fold(0.0, f64::max);
     let Some(gaps) = steps.len().checked_sub(1).filter(|gaps| *gaps > 0) else {
-        return html! { span.none { (words::NONE) } };
+        return html! {};
     };
     let scale = if most > 0.0 { (HEIGHT - 2.0) / most } else { 0.0 };
     let points: Vec<_> = steps
@@ -151,7 +156,7 @@ fn trend(steps: &[f64]) -> Markup {
             format!("{x:.1},{:.1}", HEIGHT - 1.0 - step * scale)
         })
         .collect();
-    let label = format!("events a second, at most {}", words::rate(most));
+    let label = format!("the last ten minutes, at most {}", words::rate(most));
     html! {
         svg.trend viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } preserveAspectRatio="none" role="img" aria-label=(label) {
             polyline points=(points.join(" ")) vector-effect="non-scaling-stroke" {}

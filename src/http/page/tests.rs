@@ -243,7 +243,7 @@ async fn a_standby_names_the_leader_and_polls_nothing() {
         &page,
         &[
             "node-b leads prod · ecsbeat on node-a",
-            "stands by, ready to take over",
+            "node-a stands by",
             "holds none",
             "The commands are on the page of node-b : http://node-b:5066",
             "This instance publishes nothing.",

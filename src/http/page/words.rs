@@ -125,9 +125,11 @@ pub(super) fn moment(moment: Timestamp, now: Timestamp) -> Markup {
 
 /// A moment that may never have been.
 pub(super) fn maybe_moment(when: Option<Timestamp>, now: Timestamp, never: &str) -> Markup {
-    match when {
-        Some(when) => moment(when, now),
-        None => html! { span.none { (never) } },
+    html! {
+        @match when {
+            Some(when) => (moment(when, now)),
+            None => span.none { (never) },
+        }
     }
 }
 

@@ -111,7 +111,8 @@ impl Chromium {
         // The fonts of the machine, and those that were unpacked.
         let fonts = profile.path().join("fonts.conf");
         let text = format!(
-            "<fontconfig><dir>/usr/share/fonts</dir><dir>{}</dir><cachedir>{}</cachedir></fontconfig>",
+            "<fontconfig><dir>/usr/share/fonts</dir><dir>{}</dir><cachedir>{}</cachedir>\
+             <match><edit name='family' mode='append_last'><string>DejaVu Sans</string></edit></match></fontconfig>",
             unpacked().join("usr/share/fonts").display(),
             profile.path().join("fonts").display()
         );
@@ -140,12 +141,11 @@ impl Chromium {
         })
     }
 
-    /// A new page, which shows nothing yet.
+    /// A new page, which shows nothing yet. In a window of its own: one behind another is hidden, and a hidden page
+    /// does not keep itself up to date.
     pub(crate) async fn tab(&self) -> Tab<'_> {
-        let target = self
-            .pipe
-            .call("", "Target.createTarget", json!({"url": "about:blank"}))
-            .await;
+        let window = json!({"url": "about:blank", "newWindow": true});
+        let target = self.pipe.call("", "Target.createTarget", window).await;
         let attach = json!({"targetId": target["targetId"], "flatten": true});
         let attached = self.pipe.call("", "Target.attachToTarget", attach).await;
         let tab = Tab {
