@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ha build release image deb test outputs torture simulate hosts lint doc bench tools hosts-tools lint-tools deb-tools build-tools clean
+.PHONY: help demo demo-ha build release image deb test docs outputs torture simulate hosts lint doc bench tools hosts-tools lint-tools deb-tools build-tools clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -30,6 +30,9 @@ deb: release deb-tools ## The product as a Debian package, in target/debian
 
 test: tools ## Every test
 	$(CARGO) test --workspace
+
+docs: build-tools ## docs/configuration.md, made of ecsbeat.yml
+	ECSBEAT_DOCS=write $(CARGO) test --test it docs::reference::the_reference
 
 outputs: tools ## What goes wrong between outputs and servers, as a table: lost, stored again, recovered
 	set -o pipefail; $(CARGO) test --test it outputs:: -- --nocapture --test-threads 2 | grep -E '^\||SKIPPED|RSS|result' \

@@ -15,6 +15,8 @@ pub struct PollAcks(Arc<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
+    events: AtomicU64,
+    /// With one more for each further output of an event.
     issued: AtomicU64,
     acked: AtomicU64,
     dropped: AtomicU64,
@@ -53,13 +55,24 @@ impl PollAcks {
 
     /// The handle for one more event.
     pub fn issue(&self) -> Ack {
+        self.0.events.fetch_add(1, Ordering::Relaxed);
+        self.again()
+    }
+
+    /// One more handle for an event that has one.
+    fn again(&self) -> Ack {
         self.0.issued.fetch_add(1, Ordering::Relaxed);
         Ack {
             counts: Some(Arc::clone(&self.0)),
         }
     }
 
-    /// Events issued so far.
+    /// Events so far, each once, however many outputs it goes to.
+    pub fn events(&self) -> u64 {
+        self.0.events.load(Ordering::Relaxed)
+    }
+
+    /// Handles issued so far.
     pub fn issued(&self) -> u64 {
         self.0.issued.load(Ordering::Relaxed)
     }
@@ -120,10 +133,10 @@ impl Ack {
 }
 
 impl Clone for Ack {
-    /// One more event to wait for: the poll is complete when both have ended.
+    /// One more handle to wait for: the poll is complete when both have ended.
     fn clone(&self) -> Self {
         match &self.counts {
-            Some(counts) => PollAcks(Arc::clone(counts)).issue(),
+            Some(counts) => PollAcks(Arc::clone(counts)).again(),
             None => Self::none(),
         }
     }
@@ -175,6 +188,19 @@ mod tests {
             }
         );
         assert!(!poll.now().complete());
+    }
+
+    #[tokio::test]
+    async fn an_event_for_two_outputs_is_one_event_and_ends_when_both_have_it() {
+        let poll = PollAcks::new();
+        let (one, other) = {
+            let ack = poll.issue();
+            (ack.clone(), ack)
+        };
+        one.acked();
+        assert_eq!((poll.events(), poll.issued(), poll.now().ended()), (1, 2, 1));
+        other.acked();
+        assert!(poll.wait().await.complete());
     }
 
     #[tokio::test]

@@ -71,7 +71,7 @@ pub(super) async fn run(unit: Arc<Unit>, plan: Plan, mut progress: Progress) -> 
             () = plan.stop.cancelled(), if ticking => ticking = false,
             Some(polled) = polls.tasks.join_next_with_id(), if !polls.tasks.is_empty() => {
                 if let Some((number, done)) = polls.book(polled) {
-                    let events = done.acks.iter().map(PollAcks::issued).sum::<u64>();
+                    let events = done.acks.iter().map(PollAcks::events).sum::<u64>();
                     progress.polled(done.tick, done.started.elapsed(), events, &done.errors);
                     ended.well &= done.errors.is_empty();
                     if unit.command.time_field.is_some() && done.errors.is_empty() {

@@ -178,7 +178,7 @@ impl Windows {
             .take()
             .unwrap_or_else(|| Harvest::new(&self.recent, hold));
         let started = Instant::now();
-        let before = harvest.acks.issued();
+        let before = harvest.acks.events();
         let mut errors = self.unit.poll(&Target::Whole, round, &mut harvest).await;
         // By the source's clock: ours may be ahead, and would give the window up at once.
         if errors.is_empty() && harvest.wants_another_try(round, self.spec.lag, now(&self.unit)) {
@@ -191,7 +191,7 @@ impl Windows {
         {
             errors.push(error);
         }
-        let events = harvest.acks.issued().saturating_sub(before);
+        let events = harvest.acks.events().saturating_sub(before);
         self.progress
             .polled(round.tick, started.elapsed(), events, &errors);
         if !errors.is_empty() {

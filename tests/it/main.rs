@@ -20,6 +20,8 @@ mod config_ha;
 mod data_faults;
 /// The store over real etcd clusters: requests, watches, faults, logins, TLS.
 mod dcs;
+/// What is written for operators is true.
+mod docs;
 /// What `deploy/examples` shows is valid and works.
 mod examples;
 /// What ECS does wrong: accounts, answers, connections, topology, load, secrets.

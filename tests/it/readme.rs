@@ -5,70 +5,23 @@ use std::path::Path;
 
 use bytes::Bytes;
 use ecsbeat::clock::Clock;
-use ecsbeat::config::{Config, Sources, load};
+use ecsbeat::config::Config;
 use ecsbeat::processor::{Host, Processors, Surroundings, Verdict};
 
-/// A block of code of a Markdown file.
-struct Block {
-    language: String,
-    text: String,
-}
-
-/// The blocks of a Markdown file, without the indentation of the list they stand in.
-fn all_blocks(file: &str) -> Vec<Block> {
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
-    let mut found = Vec::new();
-    let mut lines = text.lines();
-    while let Some(line) = lines.next() {
-        let Some(language) = line.trim().strip_prefix("```") else {
-            continue;
-        };
-        let indent = line.len() - line.trim_start().len();
-        let block: Vec<&str> = lines.by_ref().take_while(|line| line.trim() != "```").collect();
-        found.push(Block {
-            language: language.to_owned(),
-            text: block
-                .iter()
-                .map(|line| line.get(indent..).unwrap_or_default().to_owned() + "\n")
-                .collect(),
-        });
-    }
-    found
-}
+use crate::docs::page::Page;
+use crate::docs::snippets::loaded;
 
 /// The YAML blocks of a Markdown file.
 fn blocks(file: &str) -> Vec<String> {
-    let blocks = all_blocks(file).into_iter();
-    let found: Vec<String> = blocks
-        .filter(|block| block.language == "yaml")
-        .map(|block| block.text)
-        .collect();
+    let page = Page::read(file);
+    let found: Vec<String> = page.blocks_of("yaml").map(|block| block.text.clone()).collect();
     assert!(!found.is_empty(), "{file} has no YAML");
     found
 }
 
 /// Loads the files, one over the other.
 fn loads(texts: &[&str]) -> Config {
-    let directory = tempfile::tempdir().unwrap();
-    let files = texts
-        .iter()
-        .enumerate()
-        .map(|(number, text)| {
-            let path = directory.path().join(format!("{number}.yml"));
-            fs::write(&path, text).unwrap();
-            path
-        })
-        .collect();
-    let sources = Sources {
-        files,
-        ..Sources::default()
-    };
-    let environment = |name: &str| {
-        ["ECS_PASSWORD", "ES_API_KEY"]
-            .contains(&name)
-            .then(|| "id:key".to_owned())
-    };
-    load(&sources, &environment).unwrap_or_else(|errors| panic!("{errors}\n{}", texts.join("---\n")))
+    loaded(texts).unwrap_or_else(|errors| panic!("{errors}\n{}", texts.join("---\n")))
 }
 
 #[test]
@@ -110,17 +63,17 @@ fn host() -> Host {
 #[test]
 fn the_examples_of_processors_do_what_they_are_said_to_do() {
     let base = &blocks("README.md")[0];
-    let blocks = all_blocks("docs/processors.md");
+    let blocks = Page::read("docs/processors.md").blocks;
     let mut shown = 0;
     for (index, block) in blocks.iter().enumerate() {
-        if block.language != "yaml" {
-            assert_eq!(block.language, "json");
-            assert_eq!(blocks[index - 1].language, "yaml", "JSON stands below its YAML");
+        if block.info != "yaml" {
+            assert_eq!(block.info, "json");
+            assert_eq!(blocks[index - 1].info, "yaml", "JSON stands below its YAML");
             continue;
         }
         let config = loads(&[base, &block.text]);
         assert!(!config.processors.is_empty(), "{}", block.text);
-        let Some(events) = blocks.get(index + 1).filter(|next| next.language == "json") else {
+        let Some(events) = blocks.get(index + 1).filter(|next| next.info == "json") else {
             continue;
         };
         let [before, after] = events.text.lines().collect::<Vec<_>>()[..] else {
