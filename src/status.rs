@@ -95,6 +95,8 @@ pub struct UnitStatus {
     pub checkpoint: Option<Timestamp>,
     /// The error of the last poll; `None` after a success.
     pub last_error: Option<String>,
+    /// The release of ECS has no such API. That is no failure, and nothing to wait for.
+    pub unsupported: bool,
     /// Polls with an error since the last success.
     pub failures: u64,
     /// Ticks that were not polled, since start.
@@ -259,7 +261,11 @@ impl Status {
     /// How far the windowed command that is furthest behind is behind `now`; `None` = none has delivered yet.
     pub fn checkpoint_lag(&self, now: Timestamp) -> Option<Duration> {
         let units = self.units.load();
-        let oldest = units.values().filter_map(|slot| slot.load().checkpoint).min()?;
+        let checkpoint = |unit: Arc<UnitStatus>| unit.checkpoint.filter(|_| !unit.unsupported);
+        let oldest = units
+            .values()
+            .filter_map(|slot| checkpoint(slot.load_full()))
+            .min()?;
         // A checkpoint ahead of the clock is no lag.
         Some(Duration::try_from(now.duration_since(oldest)).unwrap_or_default())
     }
@@ -349,13 +355,15 @@ mod tests {
         let at = |second| Timestamp::UNIX_EPOCH + Duration::from_secs(second);
         let status = Status::new(at(0));
         assert_eq!(status.checkpoint_lag(at(100)), None);
-        for (command, checkpoint) in [
-            ("alert", Some(at(70))),
-            ("nodes", None),
-            ("auditevent", Some(at(40))),
+        for (command, checkpoint, unsupported) in [
+            ("alert", Some(at(70)), false),
+            ("nodes", None, false),
+            ("auditevent", Some(at(40)), false),
+            ("future", Some(at(0)), true),
         ] {
             status.unit(&key(command)).store(Arc::new(UnitStatus {
                 checkpoint,
+                unsupported,
                 ..UnitStatus::default()
             }));
         }

@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use super::Endpoints;
 use super::query::Query;
 use super::rules::Facts;
-use crate::status::{Leadership, Status};
+use crate::status::{Leadership, Status, UnitStatus};
 
 /// The role of the one that leads.
 pub(super) const LEADER: &str = "leader";
@@ -126,14 +126,16 @@ fn output_down(status: &Status) -> bool {
         .any(|(_, output)| output.up == Some(false))
 }
 
-/// Whether every command of some VDC fails. One command that fails says something about that command only.
+/// Whether every command of some VDC fails. One command that fails says something about that command only, and one that
+/// ECS does not have says nothing.
 fn ecs_down(status: &Status) -> bool {
     // Units come sorted, those of one VDC side by side.
     let units = status.units();
     units
         .chunk_by(|(a, _), (b, _)| (&a.customer, &a.vdc) == (&b.customer, &b.vdc))
         .any(|vdc| {
-            let mut polled = vdc.iter().filter(|(_, unit)| unit.last_tick.is_some()).peekable();
+            let counts = |unit: &UnitStatus| unit.last_tick.is_some() && !unit.unsupported;
+            let mut polled = vdc.iter().filter(|(_, unit)| counts(unit)).peekable();
             polled.peek().is_some() && polled.all(|(_, unit)| unit.last_error.is_some())
         })
 }

@@ -37,9 +37,11 @@ pub(super) async fn commands(Shared(endpoints): Shared<Endpoints>, query: Query)
 fn describe(key: &UnitKey, unit: &UnitStatus, now: Timestamp) -> Value {
     let time = |time: Option<Timestamp>| time.map(|time| time.to_string());
     // How far delivery is behind the clock: to the checkpoint where there is one, else to the last success.
+    // What ECS does not have is not late.
     let lag = unit
         .checkpoint
         .or(unit.last_success)
+        .filter(|_| !unit.unsupported)
         .map(|done| now.as_millisecond().saturating_sub(done.as_millisecond()).max(0));
     json!({
         "customer": &*key.customer,
@@ -54,6 +56,7 @@ fn describe(key: &UnitKey, unit: &UnitStatus, now: Timestamp) -> Value {
         "checkpoint": time(unit.checkpoint),
         "lag_ms": lag,
         "last_error": unit.last_error,
+        "unsupported": unit.unsupported,
         "failures": unit.failures,
         "missed_ticks": unit.missed_ticks,
     })

@@ -1,7 +1,9 @@
 //! What the process tells about itself: metrics and the log.
 //!
-//! Nothing here may carry an event's content or a secret.
+//! Nothing here may carry a secret, nor an event's content but [`event_data`], where that was asked for.
 
+pub mod event_data;
+mod flush;
 pub mod identity;
 pub mod interfaces;
 pub mod known;
@@ -10,7 +12,9 @@ pub mod log;
 mod log_file;
 pub mod metrics;
 pub mod metrics_ha;
+pub mod panics;
 pub mod process;
+pub mod recorder;
 pub mod repeat;
 pub mod report;
 pub mod series;

@@ -30,6 +30,8 @@ mod golden;
 mod ha;
 /// The Kafka output: delivery, faults, fencing, access.
 mod kafka;
+/// The log as operators meet it.
+mod logging;
 /// The Logstash output.
 mod logstash;
 /// The outputs of the real binary: tried, several at once, counted; and what goes wrong between them and their servers.
@@ -43,6 +45,8 @@ mod redis;
 /// The collector against the simulator, in this process or as one of its own.
 /// Bugs of the 2017 collector.
 mod regression;
+/// A different secret in every place that takes one, and everything that the binary tells.
+mod secrets;
 /// The servers that outputs are tested against, by themselves.
 mod servers;
 /// The collector against the simulator, in one process.
