@@ -152,9 +152,8 @@ async fn item_11_an_api_that_is_not_there_is_told_once_asked_seldom_and_no_fault
         .start()
         .await;
     // Both are asked at their first tick, the next one, and then two, four and eight ticks later.
-    let flux = "/flux/api/external/v2/query";
     eventually("both are asked a few times", || {
-        rig.asked(flux).len() >= 4 && rig.asked("/object/future").len() >= 4
+        rig.failures("flux").len() >= 4 && rig.failures("future").len() >= 4
     })
     .await;
     let first = rig
