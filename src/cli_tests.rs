@@ -82,7 +82,8 @@ fn flags_stand_before_and_after_the_command_and_add_up() {
     let got = cli("--path.data /one --environment container run --path.data /two --environment=systemd");
     assert_eq!(got.paths.data, Some(PathBuf::from("/two")));
     assert_eq!(got.environment, Environment::Systemd);
-    let got = cli("-path.data /one -e -c a.yml -path.data /two -e -c b.yml -strict.perms -strict.perms=false run");
+    let got =
+        cli("-path.data /one -e -c a.yml -path.data /two -e -c b.yml -strict.perms -strict.perms=false run");
     assert_eq!(got.paths.data, Some(PathBuf::from("/two")));
     assert_eq!(got.files, ["a.yml", "b.yml"].map(PathBuf::from));
     assert!(got.log_to_stderr && !got.strict_perms);

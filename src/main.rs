@@ -10,11 +10,15 @@ use ecsbeat::clock::Clock;
 use ecsbeat::config::{self, Config, Http};
 use ecsbeat::operate::Request;
 use ecsbeat::shutdown::Signals;
-use ecsbeat::telemetry::log;
+use ecsbeat::telemetry::{log, panics};
 use ecsbeat::{check, http, operate, version};
 use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
+    // Until the log is set up, and for commands that have none.
+    std::panic::set_hook(Box::new(|panic| {
+        complain(&format!("{}\n", panics::describe(panic)))
+    }));
     let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(exit) => {
@@ -114,13 +118,8 @@ async fn run(config: Config) -> anyhow::Result<Outcome> {
     let log = log::init(&config.logging)?;
     let mut signals = Signals::listen()?;
     // A panic is a defect; it belongs into the log, where somebody looks, and not only on stderr.
-    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
-    tracing::info!("{}", version::line());
-    tracing::info!(
-        home = %config.path.home.display(), config = %config.path.config.display(),
-        data = %config.path.data.display(), logs = %config.path.logs.display(), "paths"
-    );
-    tracing::debug!(config = config.redacted_yaml, "configuration");
+    panics::log();
+    introduce(&config);
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -147,6 +146,25 @@ async fn run(config: Config) -> anyhow::Result<Outcome> {
         tracing::error!("Exiting: {error}");
     }
     Ok(result?)
+}
+
+/// What somebody wants to know who gets nothing but this log.
+fn introduce(config: &Config) {
+    tracing::info!(
+        version = version::VERSION,
+        commit = version::COMMIT,
+        "{}",
+        version::line()
+    );
+    tracing::info!(
+        home = %config.path.home.display(), config = %config.path.config.display(),
+        data = %config.path.data.display(), logs = %config.path.logs.display(), "paths"
+    );
+    tracing::info!(
+        config_hash = config.hash,
+        config = config.redacted_yaml,
+        "configuration"
+    );
 }
 
 fn health(leader: bool, url: Option<&str>) -> ExitCode {

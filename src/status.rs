@@ -102,6 +102,8 @@ pub struct UnitStatus {
     pub checkpoint: Option<Timestamp>,
     /// The error of the last poll; `None` after a success.
     pub last_error: Option<String>,
+    /// The release of ECS has no such API. That is no failure, and nothing to wait for.
+    pub unsupported: bool,
     /// Polls with an error since the last success.
     pub failures: u64,
     /// Ticks that were not polled, since start.
@@ -109,9 +111,13 @@ pub struct UnitStatus {
 }
 
 impl UnitStatus {
-    /// How far delivery is behind the clock: to the checkpoint where there is one, else to the last success.
+    /// How far delivery is behind the clock: to the checkpoint where there is one, else to the last success. What ECS
+    /// does not have is not late.
     pub fn lag(&self, now: Timestamp) -> Option<Duration> {
-        let done = self.checkpoint.or(self.last_success)?;
+        let done = self
+            .checkpoint
+            .or(self.last_success)
+            .filter(|_| !self.unsupported)?;
         // A checkpoint ahead of the clock is no lag.
         Some(Duration::try_from(now.duration_since(done)).unwrap_or_default())
     }
@@ -275,7 +281,11 @@ impl Status {
     /// How far the windowed command that is furthest behind is behind `now`; `None` = none has delivered yet.
     pub fn checkpoint_lag(&self, now: Timestamp) -> Option<Duration> {
         let units = self.units.load();
-        let oldest = units.values().filter_map(|slot| slot.load().checkpoint).min()?;
+        let checkpoint = |unit: Arc<UnitStatus>| unit.checkpoint.filter(|_| !unit.unsupported);
+        let oldest = units
+            .values()
+            .filter_map(|slot| checkpoint(slot.load_full()))
+            .min()?;
         // A checkpoint ahead of the clock is no lag.
         Some(Duration::try_from(now.duration_since(oldest)).unwrap_or_default())
     }
@@ -365,13 +375,15 @@ mod tests {
         let at = |second| Timestamp::UNIX_EPOCH + Duration::from_secs(second);
         let status = Status::new(at(0));
         assert_eq!(status.checkpoint_lag(at(100)), None);
-        for (command, checkpoint) in [
-            ("alert", Some(at(70))),
-            ("nodes", None),
-            ("auditevent", Some(at(40))),
+        for (command, checkpoint, unsupported) in [
+            ("alert", Some(at(70)), false),
+            ("nodes", None, false),
+            ("auditevent", Some(at(40)), false),
+            ("future", Some(at(0)), true),
         ] {
             status.unit(&key(command)).store(Arc::new(UnitStatus {
                 checkpoint,
+                unsupported,
                 ..UnitStatus::default()
             }));
         }

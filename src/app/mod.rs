@@ -81,6 +81,9 @@ pub enum AppError {
     /// The election.
     #[error(transparent)]
     Election(#[from] ReplicaError),
+    /// `ecsbeat.trace`, `logging.event_data`
+    #[error("cannot start the thread that writes records: {0}")]
+    Recorder(std::io::Error),
     /// A part of the process ended that must not.
     #[error("{0} ended unexpectedly; this is a defect, please report it with the log")]
     Died(&'static str),
@@ -106,6 +109,7 @@ pub struct App {
     /// `None` = checkpoints are in etcd.
     store: Option<FileStore>,
     http: Option<http::Bound>,
+    records: stages::Records,
     _data: DataDirectory,
 }
 
@@ -131,16 +135,24 @@ impl App {
         let instance = config.ha.as_ref().map_or(&config.name, |ha| &ha.instance);
         let cluster = config.ha.as_ref().map(|ha| &*ha.cluster);
         let identity = Identity::new(&config.name, data.id, instance, cluster, &address);
+        tracing::info!(
+            id = %identity.id, ephemeral_id = %identity.ephemeral_id, name = config.name,
+            instance = &*identity.instance, cluster = identity.cluster.as_deref(),
+            "Beat ID: {}", identity.id
+        );
         let status = Arc::new(Status::new(clock.now()));
+        let metrics = Metrics::new();
+        let records = stages::records(&config, &clock, &metrics)?;
         Ok(Self {
             config,
             clock,
-            metrics: Metrics::new(),
+            metrics,
             status,
             heartbeat: Heartbeat::new(),
             identity: Arc::new(identity),
             store,
             http,
+            records,
             _data: data,
         })
     }

@@ -1,6 +1,6 @@
 //! The making of parts out of the configuration.
 //!
-//! Owns the construction of clients, publishers and the endpoints' listener. Reaches nobody.
+//! Owns the construction of clients, publishers, recorders and the endpoints' listener. Reaches nobody.
 
 use std::sync::Arc;
 
@@ -9,8 +9,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{App, AppError};
-use crate::config::{self, Ecsbeat, OutputConfig};
-use crate::ecs::{self, Client};
+use crate::clock::Clock;
+use crate::config::{self, Config, Ecsbeat, OutputConfig};
+use crate::ecs::{self, Client, Tracer};
 use crate::election::Tenure;
 use crate::http;
 use crate::output;
@@ -18,16 +19,29 @@ use crate::pipeline::batch::Limits;
 use crate::pipeline::health::Health;
 use crate::pipeline::publish::{Policy, Publisher};
 use crate::pipeline::queue::Line;
+use crate::telemetry::event_data::EventData;
 use crate::telemetry::metrics::Metrics;
 
 /// The clients of each customer's VDCs, in the order of the configuration.
 pub fn clients(settings: &Ecsbeat, metrics: &Metrics) -> Result<Vec<Vec<Arc<Client>>>, ecs::HttpError> {
+    traced_clients(settings, metrics, None)
+}
+
+/// As [`clients`], with their exchanges recorded.
+pub(super) fn traced_clients(
+    settings: &Ecsbeat,
+    metrics: &Metrics,
+    tracer: Option<&Arc<Tracer>>,
+) -> Result<Vec<Vec<Arc<Client>>>, ecs::HttpError> {
     settings
         .customers
         .iter()
         .map(|customer| {
             let http = Client::http(settings, customer)?;
-            let client = |vdc| Arc::new(Client::new(http.clone(), settings, customer, vdc, metrics));
+            let client = |vdc| {
+                let client = Client::new(http.clone(), settings, customer, vdc, metrics);
+                Arc::new(client.traced_by(tracer.cloned()))
+            };
             Ok(customer.vdcs.iter().map(client).collect())
         })
         .collect()
@@ -42,6 +56,38 @@ pub(super) fn bind(config: &config::Http) -> Result<http::Bound, AppError> {
         _ => None,
     };
     Ok(http::bind(config)?.with_tls(tls))
+}
+
+/// What is recorded beside the log.
+#[derive(Debug, Default)]
+pub(super) struct Records {
+    pub(super) tracer: Option<Arc<Tracer>>,
+    pub(super) event_data: Option<Arc<EventData>>,
+}
+
+/// Starts recording what the configuration asks for, and says so: these files hold more than a log may.
+pub(super) fn records(config: &Config, clock: &Clock, metrics: &Metrics) -> Result<Records, AppError> {
+    let mut records = Records::default();
+    if let Some(trace) = &config.ecsbeat.trace {
+        tracing::warn!(
+            path = %trace.files.path.display(),
+            "ecsbeat.trace is on: every exchange with ECS is written to files, with what ECS tells of its users and \
+             their data; secrets are left out. Switch it off when it has served its purpose"
+        );
+        let tracer = Tracer::start(trace, clock.clone(), metrics).map_err(AppError::Recorder)?;
+        records.tracer = Some(Arc::new(tracer));
+    }
+    if let Some(files) = &config.logging.event_data {
+        tracing::warn!(
+            path = %files.path.display(),
+            "logging.event_data is on: the content of events that an output refuses is written to files"
+        );
+        let dropped = metrics.event_data_dropped.clone();
+        let event_data =
+            EventData::start(files.clone(), clock.clone(), dropped).map_err(AppError::Recorder)?;
+        records.event_data = Some(Arc::new(event_data));
+    }
+    Ok(records)
 }
 
 impl App {
@@ -92,7 +138,10 @@ impl App {
                 &self.metrics,
                 connection.clone(),
             );
-            publishers.spawn(publisher.hurried_by(quiet.clone()).run());
+            let publisher = publisher
+                .hurried_by(quiet.clone())
+                .with_event_data(self.records.event_data.clone());
+            publishers.spawn(publisher.run());
         }
         Ok(())
     }

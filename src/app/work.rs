@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::stages::clients;
+use super::stages::traced_clients;
 use super::{App, AppError, host};
 use crate::checkpoint::Store;
 use crate::collect::{Context, Processing, Unit};
@@ -51,7 +51,7 @@ impl Work {
         for (output, line) in config.outputs.iter().zip(lines) {
             app.publish(&mut publishers, output, line, tenure, &quiet)?;
         }
-        let clients = clients(&config.ecsbeat, &app.metrics)?;
+        let clients = traced_clients(&config.ecsbeat, &app.metrics, app.records.tracer.as_ref())?;
         let mut inventories = JoinSet::new();
         for client in clients.iter().flatten() {
             let client = Arc::clone(client);
@@ -205,6 +205,7 @@ fn start_units(
         },
         max_catch_up: config.ecsbeat.max_catch_up,
         stop: quiet.clone(),
+        unwritten: Arc::default(),
     };
     let mut units = JoinSet::new();
     for unit in units_of(config, clients, &context) {

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::dcs::{Dcs, Request};
 use crate::election::Tenure;
 use crate::telemetry::metrics_ha::HaMetrics;
+use crate::telemetry::repeat::Lasting;
 
 /// The checkpoints of one tenure.
 #[derive(Debug, Clone)]
@@ -49,6 +50,7 @@ impl FencedStore {
     /// Reads what earlier terms have left, for as long as the tenure lasts.
     pub async fn take_over<D: Dcs>(dcs: &D, tenure: &Tenure, budget: Duration) -> Result<Self, FencedError> {
         let mut ledger = Ledger::new(tenure.term());
+        let unread = Lasting::default();
         loop {
             let permit = tenure.permit(budget).await.map_err(|_| FencedError::Over)?;
             let request = Request::Txn(ledger.inventory());
@@ -75,7 +77,9 @@ impl FencedStore {
                     })));
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the checkpoints cannot be read yet, retrying");
+                    if let Some(times) = unread.happened() {
+                        tracing::warn!(%error, times, "the checkpoints cannot be read yet, retrying");
+                    }
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }

@@ -45,7 +45,7 @@ struct Values {
 
 /// The checkpoint file cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {source}; check that path.data exists and that ecsbeat may write there", .path.display())]
+#[error("{}: {source}; check that path.data exists, that ecsbeat may write there and that the disk is not full", .path.display())]
 pub struct StoreError {
     path: PathBuf,
     source: io::Error,

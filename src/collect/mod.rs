@@ -13,6 +13,7 @@ mod processing;
 pub(crate) mod times;
 pub mod window;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -206,6 +207,17 @@ impl Unit {
             },
             _ => Ok(vec![Target::Whole]),
         }
+    }
+
+    /// The releases that the nodes run, as far as they are known.
+    pub fn releases(&self) -> BTreeSet<String> {
+        let inventories = self.clients.iter().filter_map(|client| client.inventory());
+        inventories
+            .flat_map(|inventory| {
+                let releases = inventory.nodes.iter().map(|node| node.version.clone());
+                releases.collect::<Vec<_>>()
+            })
+            .collect()
     }
 
     /// Waits until the inventory of the first VDC has been read, or could not be: the first poll then knows the

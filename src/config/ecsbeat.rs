@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::section::Section;
-use super::{Command, Customer, commands, customers, duration};
+use super::{Command, Customer, Paths, Trace, commands, customers, duration, trace};
 
 /// `ecsbeat.*`.
 #[derive(Debug, Clone)]
@@ -22,6 +22,8 @@ pub struct Ecsbeat {
     pub max_catch_up: Duration,
     /// The span over which polls that are due at the same moment are spread.
     pub start_jitter: Duration,
+    /// `ecsbeat.trace`; `None` = exchanges with ECS are not recorded.
+    pub trace: Option<Trace>,
     /// The customers, in the order of the file. Never empty.
     pub customers: Vec<Customer>,
     /// The enabled commands. Types are unique.
@@ -32,7 +34,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Reads the section; beside it `ecsbeat.shutdown_timeout`, which is another spelling of the general one.
-pub(super) fn read(section: &Section<'_>) -> (Ecsbeat, Option<Duration>) {
+pub(super) fn read(section: &Section<'_>, paths: &Paths) -> (Ecsbeat, Option<Duration>) {
     let period = section.duration("period", 300 * SECOND);
     if period < SECOND {
         section.problem(
@@ -55,6 +57,7 @@ pub(super) fn read(section: &Section<'_>) -> (Ecsbeat, Option<Duration>) {
         error_events: section.flag("error_events", true),
         max_catch_up,
         start_jitter: start_jitter(section, shortest),
+        trace: section.section("trace", |section| trace::read(section, paths)),
         customers: customers::read(section),
         commands,
     };

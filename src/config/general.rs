@@ -21,7 +21,7 @@ pub(super) fn read(root: &Section<'_>, environment: Environment) -> Config {
             logs: directory("logs"),
         }
     });
-    let (ecsbeat, old_shutdown_timeout) = root.section("ecsbeat", ecsbeat::read);
+    let (ecsbeat, old_shutdown_timeout) = root.section("ecsbeat", |section| ecsbeat::read(section, &path));
     let mut outputs = root.section("output", |section| output::read(section, &path));
     let queue = queue::read(root, &outputs);
     let template = root.section("setup", |setup| {
@@ -82,6 +82,7 @@ pub(super) fn read(root: &Section<'_>, environment: Environment) -> Config {
         ha,
         warnings: Vec::new(),
         redacted_yaml: String::new(),
+        hash: String::new(),
     }
 }
 

@@ -11,7 +11,8 @@ use super::expand::Lookup;
 use super::node::{Data, Map, Mark, Node, Scalar, Style};
 use super::reader::{Findings, Reader};
 use super::{
-    Config, LogLevel, dotted, general, graft, ha, hashes, merge, overrides, permissions, redact, source,
+    Config, LogLevel, dotted, general, graft, ha, hashes, log_selectors, merge, overrides, permissions,
+    redact, source,
 };
 
 /// The file that is read when none is named.
@@ -130,13 +131,18 @@ pub(super) fn read(
     if !problems.is_empty() {
         return (Err(Errors::new(problems, &names)), findings);
     }
+    let hash = hashes::config(
+        &findings.given,
+        config.ha.as_ref().map_or("", |ha| ha.cluster.as_str()),
+    );
     let mut config = Config {
         warnings: findings.warnings.clone(),
         redacted_yaml,
+        hash,
         ..config
     };
     if let Some(ha) = &mut config.ha {
-        ha.config_hash = hashes::config(&findings.given, &ha.cluster);
+        ha.config_hash.clone_from(&config.hash);
         ha.identity_hash = hashes::identity(&config.ecsbeat);
     }
     apply_flags(&mut config, sources);
@@ -155,10 +161,9 @@ fn apply_flags(config: &mut Config, sources: &Sources) {
     }
     if !sources.debug_selectors.is_empty() {
         logging.level = LogLevel::Debug;
-        logging.selectors.clone_from(&sources.debug_selectors);
-        if logging.selectors.iter().any(|selector| selector == "*") {
-            logging.selectors.clear();
-        }
+        let warnings = log_selectors::set(logging, &sources.debug_selectors);
+        let told = warnings.into_iter().map(|warning| format!("-d: {warning}"));
+        config.warnings.extend(told);
     }
 }
 

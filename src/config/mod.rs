@@ -25,6 +25,7 @@ mod ha;
 mod hashes;
 mod http;
 mod load;
+mod log_selectors;
 mod logging;
 mod merge;
 mod node;
@@ -54,6 +55,7 @@ mod source;
 mod ssl;
 mod template;
 mod timers;
+mod trace;
 mod url_option;
 mod window;
 
@@ -74,6 +76,7 @@ pub use etcd::Etcd;
 pub use ha::Ha;
 pub use http::Http;
 pub use load::{Environment, Sources, load};
+pub use log_selectors::selected;
 pub use logging::{LogFiles, LogLevel, Logging};
 pub use output::{ConsoleOutput, FileOutput, OutputConfig};
 pub use output_elasticsearch::{ElasticsearchOutput, NonIndexable};
@@ -88,10 +91,12 @@ pub use processor::{
     TruncateFields,
 };
 pub use queue::Queue;
+pub use redact::is_secret_header;
 pub use secret::Secret;
 pub use selectors::SelectorRule;
 pub use ssl::{Ssl, VerificationMode};
 pub use template::Template;
+pub use trace::Trace;
 pub use window::{TimeFormat, WindowSpec};
 
 /// The whole of `ecsbeat.yml`, resolved.
@@ -133,6 +138,9 @@ pub struct Config {
     /// The merged configuration as YAML with `${…}` left unresolved and secrets replaced: for the start banner
     /// and `export config`.
     pub redacted_yaml: String,
+    /// By which two configurations are told apart: of what was asked for, without what belongs to one host. In a
+    /// cluster the same as [`Ha::config_hash`].
+    pub hash: String,
 }
 
 /// `path.home`, `path.config`, `path.data`, `path.logs`.

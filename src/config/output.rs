@@ -175,7 +175,7 @@ fn file(section: &Section<'_>) -> FileOutput {
     });
     FileOutput {
         path,
-        filename: file_name(section, "filename"),
+        filename: file_name(section, "filename", "ecsbeat"),
         rotate_every_kb: section
             .number("rotate_every_kb", 1..=1_000_000_000)
             .unwrap_or(10_240),
@@ -187,8 +187,8 @@ fn file(section: &Section<'_>) -> FileOutput {
 }
 
 /// A name without a directory.
-pub(super) fn file_name(section: &Section<'_>, key: &'static str) -> String {
-    let name = section.some_text(key).unwrap_or_else(|| "ecsbeat".to_owned());
+pub(super) fn file_name(section: &Section<'_>, key: &'static str, usual: &str) -> String {
+    let name = section.some_text(key).unwrap_or_else(|| usual.to_owned());
     if name.contains('/') {
         section.problem(key, "must be a name without a directory, which is `path`");
     }

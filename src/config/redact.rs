@@ -52,10 +52,10 @@ fn is_secret(path: &[&str], node: &Node) -> bool {
     let Some((key, above)) = path.split_last() else {
         return false;
     };
-    let name = key.to_ascii_lowercase();
     if above.contains(&"headers") {
-        return SECRET_HEADERS.iter().any(|part| name.contains(part));
+        return is_secret_header(key);
     }
+    let name = key.to_ascii_lowercase();
     match name.as_str() {
         // A section of that name is looked into: `http.auth.token`.
         "auth" => matches!(node.data, Data::Scalar(_)),
@@ -63,6 +63,12 @@ fn is_secret(path: &[&str], node: &Node) -> bool {
         "key" => above.last() == Some(&"ssl"),
         name => SECRET_KEYS.contains(&name),
     }
+}
+
+/// Whether the value of an HTTP header is, or may be, a credential.
+pub fn is_secret_header(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRET_HEADERS.iter().any(|part| name.contains(part))
 }
 
 /// A secret's text: references stay, what was written out goes.

@@ -186,8 +186,10 @@ fn shows_the_defaults() {
         config.ecsbeat.commands.clear();
         config.processors.clear();
         config.redacted_yaml.clear();
+        config.hash.clear();
         config.warnings.clear();
         config.ha = None;
+        config.ecsbeat.trace = None;
         config
             .outputs
             .retain(|output| matches!(output, OutputConfig::Elasticsearch(_)));
@@ -255,6 +257,26 @@ fn shows_the_defaults_of_replicas() {
     let bare = format!("{SAMPLE}\nha.etcd.hosts: localhost\n");
     assert_eq!(format!("{:#?}", ha(&uncommented())), format!("{:#?}", ha(&bare)));
     assert!(read(SAMPLE).0.ha.is_none());
+}
+
+#[test]
+fn shows_the_defaults_of_what_is_recorded_beside_the_log() {
+    let records = |text: &str| {
+        let config = read(text).0;
+        (config.ecsbeat.trace.unwrap(), config.logging.event_data.unwrap())
+    };
+    let shown = uncommented().replace(
+        "event_data:\n    enabled: false",
+        "event_data:\n    enabled: true",
+    );
+    let bare = format!("{SAMPLE}\nlogging.event_data.enabled: true\n");
+    let bare = bare.replace("\necsbeat:\n", "\necsbeat:\n  trace.enabled: true\n");
+    assert_eq!(
+        format!("{:#?}", records(&shown)),
+        format!("{:#?}", records(&bare))
+    );
+    let config = read(SAMPLE).0;
+    assert!(config.ecsbeat.trace.is_none() && config.logging.event_data.is_none());
 }
 
 #[test]

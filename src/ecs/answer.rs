@@ -11,6 +11,7 @@ use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
 use tokio::time::Instant;
 
 use super::error::{EcsError, ServiceError, said};
+use super::trace::Tracing;
 use crate::decode::DecodeError;
 
 /// Most bytes read of an error answer.
@@ -26,6 +27,7 @@ pub struct Answer {
     limit: u64,
     received: u64,
     took: Duration,
+    trace: Tracing,
 }
 
 impl Answer {
@@ -35,6 +37,7 @@ impl Answer {
         path: &str,
         budget: Budget,
         limit: u64,
+        trace: Tracing,
     ) -> Self {
         let took = budget.whole.saturating_sub(budget.left);
         Self {
@@ -45,6 +48,7 @@ impl Answer {
             limit,
             received: 0,
             took,
+            trace,
         }
     }
 
@@ -65,9 +69,12 @@ impl Answer {
 
     /// The next piece of the body; `None` at its end.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, EcsError> {
-        let chunk = self.budget.spend(&self.node, self.response.chunk()).await?;
-        let chunk = chunk.map_err(|error| transport(&self.node, &error))?;
+        let chunk = self.budget.spend(&self.node, self.response.chunk()).await;
+        let chunk = chunk
+            .and_then(|chunk| chunk.map_err(|error| transport(&self.node, &error)))
+            .inspect_err(|error| self.trace.failed(error))?;
         if let Some(bytes) = &chunk {
+            self.trace.body(bytes);
             self.received += bytes.len() as u64;
             if self.received > self.limit {
                 return Err(EcsError::TooLarge {
@@ -123,6 +130,21 @@ impl Budget {
     }
 }
 
+/// Sends `request` and gives the head of its answer.
+pub(super) async fn sent(
+    http: &reqwest::Client,
+    request: reqwest::Request,
+    node: &str,
+    budget: &mut Budget,
+    trace: &mut Tracing,
+) -> Result<reqwest::Response, EcsError> {
+    let response = budget.spend(node, http.execute(request)).await;
+    let response = response.and_then(|response| response.map_err(|error| transport(node, &error)));
+    response
+        .inspect(|response| trace.answered(response))
+        .inspect_err(|error| trace.failed(error))
+}
+
 /// What a status means for the caller.
 pub(super) enum Verdict {
     /// 2xx.
@@ -139,6 +161,7 @@ pub(super) async fn judge(
     node: &str,
     path: &str,
     budget: &mut Budget,
+    trace: &mut Tracing,
 ) -> Verdict {
     let status = response.status();
     if status.is_success() {
@@ -159,7 +182,10 @@ pub(super) async fn judge(
     }
     let retry_after = retry_after(response.headers());
     // Where the body cannot be had, the status alone tells enough.
-    let body = budget.spend(node, error_body(response)).await.unwrap_or_default();
+    let body = budget
+        .spend(node, error_body(response, trace))
+        .await
+        .unwrap_or_default();
     let service = ServiceError::parse(&body);
     let said = said(&body, service.as_ref());
     let failed = |error| Verdict::Failed(error);
@@ -215,9 +241,10 @@ pub(super) async fn judge(
 }
 
 /// Up to 64 KiB of an error's body; what cannot be read is left out.
-pub(super) async fn error_body(mut response: reqwest::Response) -> Vec<u8> {
+pub(super) async fn error_body(mut response: reqwest::Response, trace: &mut Tracing) -> Vec<u8> {
     let mut body = Vec::new();
     while let Ok(Some(chunk)) = response.chunk().await {
+        trace.body(&chunk);
         let room = ERROR_BODY - body.len();
         body.extend_from_slice(&chunk[..chunk.len().min(room)]);
         if body.len() == ERROR_BODY {

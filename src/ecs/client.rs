@@ -16,22 +16,26 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Notify, SetOnce};
 use tokio::time::Instant;
 
-use super::answer::{Answer, Budget, Verdict, judge, transport};
+use super::answer::{Answer, Budget, Verdict, judge, sent, transport};
 use super::error::{EcsError, Retry};
 use super::inventory::Inventory;
 use super::login::TOKEN_HEADER;
 use super::nodes::NodePool;
 use super::session::{Session, Token};
 use super::slots::Slots;
+use super::trace::{Peer, Tracer, Tracing};
 use crate::config::{Customer, Ecsbeat, HostPort, Method, Secret, Vdc};
 use crate::retry::Backoff;
 use crate::telemetry::metrics::{Metrics, VdcLabels};
+use crate::telemetry::repeat::{Lasting, OncePer};
 
 /// Pauses between the attempts of one query.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The longest `Retry-After` that is waited for.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
+/// Time from one warning about a node to the next.
+const PAUSE_BETWEEN_WARNINGS: Duration = Duration::from_secs(600);
 /// Longest wait for a connection; part of `reqtimeout`.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -55,6 +59,9 @@ pub struct Client {
     max_response_size: u64,
     slots: Slots,
     source_clock: ArcSwapOption<(Timestamp, Instant)>,
+    tracer: Option<Arc<Tracer>>,
+    refusing: OncePer<HostPort>,
+    pub(super) unread: Lasting,
 }
 
 /// This VDC's series.
@@ -167,7 +174,32 @@ impl Client {
             max_response_size: settings.max_response_size,
             slots: Slots::new(settings.max_in_flight),
             source_clock: ArcSwapOption::empty(),
+            tracer: None,
+            refusing: OncePer::new(PAUSE_BETWEEN_WARNINGS),
+            unread: Lasting::default(),
         }
+    }
+
+    /// The same client, which has its exchanges recorded.
+    #[must_use]
+    pub fn traced_by(mut self, tracer: Option<Arc<Tracer>>) -> Self {
+        self.tracer = tracer;
+        self
+    }
+
+    /// Begins the record of an exchange, where there is one.
+    pub(super) fn trace(&self, node: &str, request: &reqwest::Request, token: Option<&str>) -> Tracing {
+        let Some(tracer) = &self.tracer else {
+            return Tracing::none();
+        };
+        let peer = Peer {
+            customer: &self.customer,
+            vdc: &self.name,
+            node,
+        };
+        let mut hidden = vec![self.password.clone()];
+        hidden.extend(token.map(Secret::new));
+        Tracing::begin(tracer, peer, request, hidden)
     }
 
     /// The HTTP client of a customer, with its TLS rules and proxy. One for all its VDCs.
@@ -298,10 +330,12 @@ impl Client {
             .by
             .filter(|(token, refusing)| refusing != node && self.session.holds(token));
         if let Some((_, refusing)) = refused {
-            tracing::warn!(
-                customer = %self.customer, vdc = %self.name, node = %refusing,
-                "the node refuses a token that another node accepts"
-            );
+            if let Some(suppressed) = self.refusing.pass(&refusing) {
+                tracing::warn!(
+                    customer = %self.customer, vdc = %self.name, node = %refusing, suppressed,
+                    "the node refuses a token that another node accepts; is its clock right, and is it up?"
+                );
+            }
             self.failed(query, &refusing);
         }
         // The diagnostics port says nothing about the management API of the same node.
@@ -362,18 +396,18 @@ impl Client {
         if let Some(token) = &token {
             request = request.header(TOKEN_HEADER, token.text());
         }
+        let request = request.build().map_err(|error| transport(&name, &error))?;
+        let mut trace = self.trace(&name, &request, token.as_ref().map(|token| token.text()));
         let mut budget = Budget::new(self.request_timeout);
         self.metrics.requests.inc();
-        let response = budget
-            .spend(&name, request.send())
-            .await?
-            .map_err(|error| transport(&name, &error))?;
+        let response = sent(&self.http, request, &name, &mut budget, &mut trace).await?;
         if query.endpoint == Endpoint::Management {
             self.note_date(response.headers());
         }
-        match judge(response, &name, &query.path, &mut budget).await {
+        match judge(response, &name, &query.path, &mut budget, &mut trace).await {
             Verdict::Good(response) => {
-                let mut answer = Answer::new(response, &name, &query.path, budget, self.max_response_size);
+                let limit = self.max_response_size;
+                let mut answer = Answer::new(response, &name, &query.path, budget, limit, trace);
                 let result = reader.read(&mut answer).await;
                 self.metrics.bytes.inc_by(answer.received());
                 Ok(result?)

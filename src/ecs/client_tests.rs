@@ -57,6 +57,7 @@ fn client(sim: &Sim, max_attempts: u32) -> Client {
         error_events: true,
         max_catch_up: Duration::from_secs(3600),
         start_jitter: Duration::ZERO,
+        trace: None,
         customers: Vec::new(),
         commands: Vec::new(),
     };

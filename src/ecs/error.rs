@@ -103,7 +103,9 @@ pub enum EcsError {
         said: String,
     },
     /// 404, 405, 410 or 501: this version or node has no such API.
-    #[error("{node}: {status} for {path}: {said}")]
+    #[error(
+        "{node}: {status} for {path}: {said}; this release has no such API, or the uri of the command is wrong"
+    )]
     Unsupported {
         /// `host:port`
         node: String,

@@ -145,6 +145,9 @@ impl Client {
             let wait = match read {
                 Ok(_) => {
                     pause.reset();
+                    if let Some(failures) = self.unread.over() {
+                        tracing::info!(customer = %self.customer, vdc = %self.name, failures, "the inventory can be read again");
+                    }
                     if self.refresh_interval.is_zero() {
                         Duration::MAX
                     } else {
@@ -152,7 +155,7 @@ impl Client {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(customer = %self.customer, vdc = %self.name, %error, "the inventory cannot be read");
+                    self.tell_unread(&error);
                     pause.pause().min(self.refresh_interval.max(FIRST_PAUSE))
                 }
             };
@@ -162,6 +165,18 @@ impl Client {
             tokio::select! {
                 () = tokio::time::sleep(wait.saturating_sub(least)) => {}
                 () = self.refresh_inventory.notified() => {}
+            }
+        }
+    }
+
+    fn tell_unread(&self, error: &EcsError) {
+        match self.unread.happened() {
+            Some(times) => tracing::warn!(
+                customer = %self.customer, vdc = %self.name, %error, times,
+                "the inventory cannot be read; commands for each node wait for it, the others do without names of nodes"
+            ),
+            None => {
+                tracing::debug!(customer = %self.customer, vdc = %self.name, %error, "the inventory cannot be read again");
             }
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use reqwest::header::LOCATION;
 
-use super::answer::{Budget, error_body, header, login_page, transport};
+use super::answer::{Budget, error_body, header, login_page, sent, transport};
 use super::client::{Client, url};
 use super::error::{EcsError, ServiceError, said};
 use crate::config::{HostPort, Secret};
@@ -55,16 +55,16 @@ impl Client {
                 .http
                 .get(url("https", &node, "/login")?)
                 .header("Accept", "application/json")
-                .basic_auth(&self.username, Some(self.password.expose()));
-            let response = budget
-                .spend(&name, request.send())
-                .await?
+                .basic_auth(&self.username, Some(self.password.expose()))
+                .build()
                 .map_err(|error| transport(&name, &error))?;
+            let mut trace = self.trace(&name, &request, None);
+            let response = sent(&self.http, request, &name, &mut budget, &mut trace).await?;
             let status = response.status();
             if status.is_success() {
                 let token = header(response.headers(), TOKEN_HEADER).filter(|token| !token.is_empty());
                 // Read to the end, so that the connection can be used again.
-                let _ = budget.spend(&name, error_body(response)).await;
+                let _ = budget.spend(&name, error_body(response, &mut trace)).await;
                 return token.map(Secret::new).ok_or_else(|| EcsError::Server {
                     node: name,
                     status: status.as_u16(),
@@ -100,7 +100,7 @@ impl Client {
                 }
             }
             let body = budget
-                .spend(&name, error_body(response))
+                .spend(&name, error_body(response, &mut trace))
                 .await
                 .unwrap_or_default();
             return Err(self.refused(name, status, &body));
@@ -177,17 +177,24 @@ impl Client {
                 .http
                 .get(url)
                 .header(TOKEN_HEADER, token)
-                .header("Accept", "application/json");
-            match tokio::time::timeout(LOGOUT_TIMEOUT, request.send()).await {
+                .header("Accept", "application/json")
+                .build();
+            let Ok(request) = request else {
+                return;
+            };
+            let name = node.to_string();
+            let mut trace = self.trace(&name, &request, Some(token));
+            let mut budget = Budget::new(LOGOUT_TIMEOUT);
+            match sent(&self.http, request, &name, &mut budget, &mut trace).await {
                 // Refused, or sent to the login page: it was out already.
-                Ok(Ok(response)) if is_out(response.status()) => return,
-                Ok(Ok(response)) => {
+                Ok(response) if is_out(response.status()) => return,
+                Ok(response) => {
                     tracing::debug!(vdc = %self.name, node = %node, status = response.status().as_u16(), "logout failed");
                 }
-                Ok(Err(error)) => {
-                    tracing::debug!(vdc = %self.name, node = %node, error = %transport(&node.to_string(), &error), "logout failed");
+                Err(EcsError::Timeout { .. }) => {
+                    tracing::debug!(vdc = %self.name, node = %node, "logout not answered");
                 }
-                Err(_) => tracing::debug!(vdc = %self.name, node = %node, "logout not answered"),
+                Err(error) => tracing::debug!(vdc = %self.name, node = %node, %error, "logout failed"),
             }
             tried.push(node);
         }

@@ -12,9 +12,11 @@ mod login;
 mod nodes;
 mod session;
 mod slots;
+mod trace;
 
 pub use answer::Answer;
 pub use client::{Client, Endpoint, HttpError, Query, Read};
 pub use error::{EcsError, Retry};
 pub use inventory::{Inventory, Node};
 pub use listing::Listing;
+pub use trace::Tracer;

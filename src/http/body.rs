@@ -132,13 +132,15 @@ fn output_down(status: &Status) -> bool {
         .any(|(_, output)| output.up == Some(false))
 }
 
-/// The VDCs of which every command fails. One command that fails says something about that command only.
+/// The VDCs of which every command fails. One command that fails says something about that command only, and one that
+/// ECS does not have says nothing.
 pub(super) fn vdcs_down(units: &[(UnitKey, Arc<UnitStatus>)]) -> Vec<&UnitKey> {
     // Units come sorted, those of one VDC side by side.
     units
         .chunk_by(|(a, _), (b, _)| a.of_one_vdc(b))
         .filter(|vdc| {
-            let mut polled = vdc.iter().filter(|(_, unit)| unit.last_tick.is_some()).peekable();
+            let counts = |unit: &UnitStatus| unit.last_tick.is_some() && !unit.unsupported;
+            let mut polled = vdc.iter().filter(|(_, unit)| counts(unit)).peekable();
             polled.peek().is_some() && polled.all(|(_, unit)| unit.last_error.is_some())
         })
         .filter_map(|vdc| vdc.first())

@@ -49,6 +49,7 @@ fn describe(key: &UnitKey, unit: &UnitStatus, now: Timestamp) -> Value {
         "checkpoint": time(unit.checkpoint),
         "lag_ms": unit.lag(now).map(millis),
         "last_error": unit.last_error,
+        "unsupported": unit.unsupported,
         "failures": unit.failures,
         "missed_ticks": unit.missed_ticks,
     })

@@ -290,6 +290,19 @@ async fn a_vdc_is_down_when_all_of_its_commands_fail() {
     assert_eq!(get(&endpoints, "/health?strict").await.0, 503);
     endpoints.status.unit(&unpolled("VDC1"));
     assert_eq!(get(&endpoints, "/health").await.1["reasons"], json!(["ecs_down"]));
+    // What ECS does not have is no failure, and where nothing else is polled nothing is known.
+    for command in ["nodes", "disks"] {
+        let key = UnitKey {
+            customer: "EMC".into(),
+            vdc: "VDC1".into(),
+            command: command.into(),
+        };
+        let slot = endpoints.status.unit(&key);
+        let mut lacking = UnitStatus::clone(&slot.load());
+        lacking.unsupported = true;
+        slot.store(Arc::new(lacking));
+    }
+    assert_eq!(get(&endpoints, "/health?strict").await.0, 200);
 }
 
 #[tokio::test]
@@ -310,6 +323,7 @@ async fn commands_tell_how_each_unit_fares() {
         events: 50,
         checkpoint: Some(Timestamp::UNIX_EPOCH + Duration::from_secs(40)),
         last_error: Some("node 1: timed out".to_owned()),
+        unsupported: false,
         failures: 2,
         missed_ticks: 1,
     }));
@@ -335,7 +349,7 @@ async fn commands_tell_how_each_unit_fares() {
             "customer": "EMC", "vdc": "VDC1", "command": "auditevents", "interval_ms": 60_000,
             "last_tick": "1970-01-01T00:00:00Z", "last_success": "1970-01-01T00:01:30Z", "last_duration_ms": 1234,
             "last_events": 5, "events": 50, "checkpoint": "1970-01-01T00:00:40Z", "lag_ms": null,
-            "last_error": "node 1: timed out", "failures": 2, "missed_ticks": 1
+            "last_error": "node 1: timed out", "unsupported": false, "failures": 2, "missed_ticks": 1
         })
     );
 }

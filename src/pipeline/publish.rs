@@ -23,8 +23,10 @@ use crate::election::{NoTenure, Tenure};
 use crate::event::Event;
 use crate::output::{DropReason, Outcome, RetryReason, Sink, SinkError};
 use crate::retry::Backoff;
+use crate::telemetry::event_data::{EventData, RefusedEvent};
 use crate::telemetry::latency::Latency;
 use crate::telemetry::metrics::{DropLabels, Metrics, OutputLabels};
+use crate::telemetry::repeat::OncePer;
 
 /// How one output is to be served.
 #[derive(Debug, Clone)]
@@ -51,6 +53,8 @@ pub struct Publisher<S> {
     counters: Counters,
     health: Connection,
     hurry: CancellationToken,
+    event_data: Option<Arc<EventData>>,
+    dropped: OncePer<(Arc<str>, DropReason)>,
     connected: bool,
     connecting: Backoff,
     publishing: Backoff,
@@ -61,6 +65,10 @@ pub struct Publisher<S> {
 /// From so many answers in a row on that ended no event an output counts as failing: a few are ordinary where one is
 /// busy, and the events left of a batch come alone.
 const FRUITLESS: u32 = 3;
+
+/// So many dropped events of one command are told with their ids, for each reason and each pause.
+const DROPPED_TOLD: u64 = 10;
+const DROPPED_PAUSE: Duration = Duration::from_secs(60);
 
 struct Counters {
     metrics: Metrics,
@@ -153,6 +161,8 @@ impl<S: Sink> Publisher<S> {
             clock,
             health,
             hurry: CancellationToken::new(),
+            event_data: None,
+            dropped: OncePer::several(DROPPED_TOLD, DROPPED_PAUSE),
             connected: false,
             connecting: backoff.clone(),
             publishing: backoff,
@@ -164,6 +174,13 @@ impl<S: Sink> Publisher<S> {
     #[must_use]
     pub fn hurried_by(mut self, hurry: CancellationToken) -> Self {
         self.hurry = hurry;
+        self
+    }
+
+    /// The content of events that are given up goes there.
+    #[must_use]
+    pub fn with_event_data(mut self, event_data: Option<Arc<EventData>>) -> Self {
+        self.event_data = event_data;
         self
     }
 
@@ -348,10 +365,23 @@ impl<S: Sink> Publisher<S> {
 
     fn give_up(&self, event: Event, reason: DropReason, message: &str) {
         self.counters.dropped(reason);
-        tracing::warn!(
-            output = self.policy.name, event_id = %event.id, command = %event.kind, reason = reason.as_str(),
-            error = message, "event dropped"
-        );
+        if let Some(suppressed) = self.dropped.pass(&(Arc::clone(&event.kind), reason)) {
+            tracing::warn!(
+                output = self.policy.name, event_id = %event.id, command = %event.kind, reason = reason.as_str(),
+                error = message, suppressed, "event dropped"
+            );
+        }
+        if let Some(event_data) = &self.event_data {
+            event_data.record(RefusedEvent {
+                at: self.clock.now(),
+                output: self.policy.name,
+                id: event.id.to_string(),
+                command: event.kind.to_string(),
+                reason: reason.as_str(),
+                error: message.to_owned(),
+                body: event.body.clone(),
+            });
+        }
         event.ack.dropped();
     }
 

@@ -15,6 +15,7 @@ use crate::event::EventId;
 use crate::pipeline::ack::{Outcomes, PollAcks};
 use crate::pipeline::health::Health;
 use crate::status::OutputStatus;
+use crate::telemetry::log::tests::{files, lines};
 
 /// Answers with the scripted results, then accepts everything; remembers what it was sent.
 struct Scripted {
@@ -57,6 +58,8 @@ struct Ran {
     up: Vec<Option<bool>>,
     metrics: String,
     status: Arc<OutputStatus>,
+    /// The files of refused events.
+    refused: String,
 }
 
 async fn run(
@@ -109,6 +112,8 @@ async fn run(
     let tenure = solo("a", CancellationToken::new());
     let clock = Clock::simulated(Timestamp::UNIX_EPOCH);
     let line = Arc::new(Mutex::new(line));
+    let directory = tempfile::tempdir().unwrap();
+    let event_data = EventData::start(files(directory.path()), clock.clone(), Counter::default()).unwrap();
     Publisher::new(
         sink,
         policy,
@@ -118,8 +123,14 @@ async fn run(
         &metrics,
         Health::new(Arc::clone(&status)).connection(),
     )
+    .with_event_data(Some(Arc::new(event_data)))
     .run()
     .await;
+    let refused = std::fs::read_dir(directory.path())
+        .into_iter()
+        .flatten()
+        .map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap())
+        .collect();
     let sent = sent.lock().unwrap().clone();
     let up = up.lock().unwrap().clone();
     Ran {
@@ -129,7 +140,41 @@ async fn run(
         connects: connects.load(Ordering::Relaxed),
         metrics: metrics.prometheus().unwrap(),
         status: status.load_full(),
+        refused,
     }
+}
+
+#[test]
+fn a_flood_of_refused_events_is_told_by_a_few_ids_and_kept_whole_beside_the_log() {
+    let refused = Outcome::Rejected {
+        reason: DropReason::Refused,
+        message: "document_parsing_exception".into(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let mut ran = None;
+    let told = lines(|| {
+        let script = vec![Ok(vec![refused; 100])];
+        ran = Some(runtime.block_on(run(100, script, 0, None)));
+    });
+    let dropped: Vec<_> = told
+        .iter()
+        .filter(|line| line["message"] == "event dropped")
+        .collect();
+    assert_eq!(dropped.len() as u64, DROPPED_TOLD, "{told:?}");
+    assert_eq!(dropped[0]["error.message"], "document_parsing_exception");
+    assert!(
+        told.iter().all(|line| !line.to_string().contains("{}")),
+        "{told:?}"
+    );
+    let refused = ran.unwrap().refused;
+    assert_eq!(refused.lines().count(), 100);
+    let first: serde_json::Value = serde_json::from_str(refused.lines().next().unwrap()).unwrap();
+    assert_eq!(first["event.original"], "{}");
+    assert_eq!(first["event_id"], dropped[0]["event_id"]);
 }
 
 fn busy() -> SinkError {

@@ -3,7 +3,8 @@
 //! Owns the polls in progress. A target that is still being polled when the next tick comes misses that tick,
 //! and the others do not wait for it. The checkpoint is the last tick whose targets have all been polled and
 //! whose events have all ended well; a failed target is told by an event and not asked again for that tick. A
-//! poll that panics is a failed one: its target is polled again at the next tick.
+//! poll that panics is a failed one: its target is polled again at the next tick. A target whose ECS lacks the API is
+//! left out of most ticks; it counts as failed in them.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -15,11 +16,13 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::tick::{Due, Ticks};
+use super::unsupported::Unsupported;
 use super::{Ended, Plan, Progress, save};
 use crate::checkpoint::{Checkpoint, Recent};
 use crate::collect::{Harvest, Round, Target, Unit};
 use crate::ecs::EcsError;
 use crate::pipeline::ack::{Outcomes, PollAcks};
+use crate::telemetry::panics;
 
 /// A tick whose targets are being polled.
 struct Open {
@@ -46,6 +49,7 @@ struct Polls {
     /// By number, which only grows: a clock that is set back may give the same tick twice.
     open: HashMap<u64, Open>,
     number: u64,
+    unsupported: Unsupported,
 }
 
 pub(super) async fn run(unit: Arc<Unit>, plan: Plan, mut progress: Progress) -> Ended {
@@ -103,6 +107,7 @@ pub(super) async fn run(unit: Arc<Unit>, plan: Plan, mut progress: Progress) -> 
 impl Polls {
     fn new(unit: Arc<Unit>) -> Self {
         Self {
+            unsupported: Unsupported::new(unit.command.interval),
             unit,
             tasks: JoinSet::new(),
             running: HashMap::new(),
@@ -123,6 +128,9 @@ impl Polls {
             // No target to poll: the whole of the unit fails, which is told like any failure.
             Err(error) => (vec![Target::Whole], Some(error)),
         };
+        if error.is_none() {
+            self.unsupported.keep(&targets);
+        }
         let busy: HashSet<&Target> = self.running.values().map(|(_, target)| target).collect();
         let all = targets.len();
         let free: Vec<Target> = targets
@@ -130,11 +138,14 @@ impl Polls {
             .filter(|target| !busy.contains(target))
             .collect();
         let missed = due.missed + u64::from(free.len() < all);
+        let (free, resting) = self.awake(free);
         if free.is_empty() {
             return missed;
         }
         self.number += 1;
-        self.open.insert(self.number, Open::new(due.tick, free.len()));
+        let mut open = Open::new(due.tick, free.len());
+        open.errors = resting;
+        self.open.insert(self.number, open);
         for target in free {
             match &error {
                 Some(error) => self.tell(self.number, round, target, error.clone()),
@@ -142,6 +153,21 @@ impl Polls {
             }
         }
         missed
+    }
+
+    /// Those of `targets` that are asked now, and what the others answered when they were asked last.
+    fn awake(&self, targets: Vec<Target>) -> (Vec<Target>, Vec<EcsError>) {
+        let releases = self.unit.releases();
+        let mut errors = Vec::new();
+        let mut awake = targets;
+        awake.retain(|target| match self.unsupported.rests(target, &releases) {
+            None => true,
+            Some(error) => {
+                errors.push(error.clone());
+                false
+            }
+        });
+        (awake, errors)
     }
 
     fn poll(&mut self, number: u64, round: Round, target: Target, delivered: &[Recent]) {
@@ -172,10 +198,15 @@ impl Polls {
 
     /// Books a target's poll; gives the tick, with its number, when that was its last target.
     fn book(&mut self, ended: Result<(Id, Polled), JoinError>) -> Option<(u64, Open)> {
-        let (number, polled) = match ended {
-            Ok((id, polled)) => (self.running.remove(&id)?.0, polled),
+        let (number, target, polled) = match ended {
+            Ok((id, polled)) => {
+                let (number, target) = self.running.remove(&id)?;
+                (number, target, polled)
+            }
             Err(error) => return self.panicked(error),
         };
+        let releases = self.unit.releases();
+        self.unsupported.polled(&target, &polled.errors, releases);
         let open = self.open.get_mut(&number)?;
         open.recent.extend(polled.harvest.fresh());
         open.acks.push(polled.harvest.acks);
@@ -204,14 +235,9 @@ impl Polls {
 /// What a task said when it panicked.
 fn words(error: JoinError) -> String {
     let text = error.to_string();
-    let Ok(payload) = error.try_into_panic() else {
-        return text;
-    };
-    match payload.downcast::<String>() {
-        Ok(words) => *words,
-        Err(payload) => payload
-            .downcast::<&str>()
-            .map_or(text, |words| (*words).to_owned()),
+    match error.try_into_panic() {
+        Ok(payload) => panics::words(&*payload),
+        Err(_) => text,
     }
 }
 
@@ -241,4 +267,4 @@ impl Open {
 
 #[cfg(test)]
 #[path = "gauge_tests.rs"]
-mod tests;
+pub(super) mod tests;

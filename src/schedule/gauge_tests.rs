@@ -19,7 +19,7 @@ use crate::telemetry::metrics::Metrics;
 const NOON: &str = "2026-03-02T12:00:00Z";
 
 /// A unit that nobody answers, and the line of its events.
-fn unit(level: Level) -> (Arc<Unit>, Line) {
+pub(in crate::schedule) fn unit(level: Level) -> (Arc<Unit>, Line) {
     let vdc = Vdc {
         name: "VDC1".to_owned(),
         username: "monitor".to_owned(),
@@ -48,6 +48,7 @@ fn unit(level: Level) -> (Arc<Unit>, Line) {
         error_events: true,
         max_catch_up: Duration::from_secs(3600),
         start_jitter: Duration::ZERO,
+        trace: None,
         customers: Vec::new(),
         commands: Vec::new(),
     };
@@ -153,4 +154,37 @@ async fn a_tick_that_misses_a_target_counts_and_no_target_is_polled_twice_at_a_t
     assert!(next(&mut polls).await.is_some());
     let event = line.recv().await.unwrap();
     assert_eq!(event.field("error.code").as_deref(), Some("no_inventory"));
+}
+
+/// What a release answers that lacks an API.
+pub(in crate::schedule) fn lack() -> EcsError {
+    EcsError::Unsupported {
+        node: "n".to_owned(),
+        status: 404,
+        path: "/x".to_owned(),
+        said: "no".to_owned(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_lacks_the_api_is_left_out_without_a_miss_and_asked_again_later() {
+    let (unit, _line) = unit(Level::Vdc);
+    let mut polls = Polls::new(unit);
+    polls.number = 1;
+    polls.open.insert(1, Open::new(due().tick, 1));
+    let task = polls.tasks.spawn(async {
+        Polled {
+            harvest: Harvest::default(),
+            errors: vec![lack()],
+        }
+    });
+    polls.running.insert(task.id(), (1, Target::Whole));
+    let (_, open) = next(&mut polls).await.unwrap();
+    assert_eq!(open.errors, [lack()]);
+
+    assert_eq!(polls.begin(due(), &[]), 0, "that is no tick that was missed");
+    assert!(polls.running.is_empty() && polls.open.is_empty());
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert_eq!(polls.begin(due(), &[]), 0);
+    assert_eq!(polls.running.len(), 1);
 }

@@ -5,19 +5,21 @@
 //! ended well. Knows nothing of how a poll is done.
 
 mod gauge;
+mod progress;
 mod tick;
+mod unsupported;
 mod windowed;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::{Checkpoint, Store};
 use crate::collect::Unit;
-use crate::ecs::EcsError;
-use crate::status::{Status, UnitKey, UnitStatus};
+use crate::status::Status;
+use crate::telemetry::repeat::Lasting;
+use progress::Progress;
 
 /// What all running units share.
 #[derive(Debug, Clone)]
@@ -34,6 +36,8 @@ pub struct Plan {
     pub max_catch_up: Duration,
     /// No tick begins after this; running polls end, and acknowledgements are waited for.
     pub stop: CancellationToken,
+    /// Checkpoints cannot be written: one trouble, whichever stream meets it.
+    pub unwritten: Arc<Lasting>,
 }
 
 /// How a unit ended.
@@ -60,86 +64,7 @@ pub async fn run(unit: Unit, plan: Plan) -> Ended {
     }
 }
 
-/// A unit's status, metrics and log lines.
-struct Progress {
-    unit: Arc<Unit>,
-    slot: Arc<arc_swap::ArcSwap<UnitStatus>>,
-    now: UnitStatus,
-}
-
-impl Progress {
-    fn new(unit: Arc<Unit>, plan: &Plan) -> Self {
-        let stream = &unit.stream;
-        let key = UnitKey {
-            customer: Arc::clone(&stream.customer),
-            vdc: Arc::clone(&stream.vdc),
-            command: Arc::clone(&stream.command),
-        };
-        let slot = plan.status.unit(&key);
-        let now = UnitStatus {
-            interval: unit.command.interval,
-            ..UnitStatus::default()
-        };
-        slot.store(Arc::new(now.clone()));
-        // There from the start, at zero: what appears with its first miss would not be seen to have grown.
-        drop(unit.context.metrics.missed_ticks.get_or_create(&unit.labels()));
-        Self { unit, slot, now }
-    }
-
-    /// A poll has ended. An error is logged when it begins and when it changes.
-    fn polled(&mut self, tick: Timestamp, took: Duration, events: u64, errors: &[EcsError]) {
-        let unit = &self.unit;
-        self.now.last_tick = Some(tick);
-        self.now.last_duration = took;
-        self.now.last_events = events;
-        self.now.events += events;
-        if let Some(error) = errors.first() {
-            let text = error.to_string();
-            let known = self.now.last_error.as_ref() == Some(&text);
-            self.now.failures += 1;
-            if known {
-                tracing::debug!(stream = %unit.stream, error = text, failures = self.now.failures, "poll failed again");
-            } else {
-                tracing::warn!(stream = %unit.stream, error = text, errors = errors.len(), "poll failed");
-            }
-            self.now.last_error = Some(text);
-        } else {
-            if self.now.failures > 0 {
-                tracing::info!(stream = %unit.stream, failures = self.now.failures, "polling works again");
-            }
-            self.now.failures = 0;
-            self.now.last_error = None;
-            self.now.last_success = Some(tick);
-        }
-        tracing::debug!(stream = %unit.stream, %tick, events, took_ms = took.as_millis(), "polled");
-        self.show();
-    }
-
-    fn missed(&mut self, ticks: u64) {
-        if ticks > 0 {
-            self.now.missed_ticks += ticks;
-            self.unit
-                .context
-                .metrics
-                .missed_ticks
-                .get_or_create(&self.unit.labels())
-                .inc_by(ticks);
-            tracing::warn!(stream = %self.unit.stream, ticks, "ticks were missed");
-            self.show();
-        }
-    }
-
-    fn delivered(&mut self, until: Timestamp) {
-        self.now.checkpoint = Some(until);
-        self.show();
-    }
-
-    fn show(&self) {
-        self.slot.store(Arc::new(self.now.clone()));
-    }
-}
-
-/// Writes a checkpoint. A failure is told and gone over: the next one holds this one's progress too.
+/// Writes a checkpoint. A failure is told, not at each try, and gone over: the next one holds this one's progress too.
 async fn save(plan: &Plan, unit: &Unit, checkpoint: Checkpoint) {
     // A deposed leader may not write.
     if !unit.context.tenure.is_live() {
@@ -151,7 +76,18 @@ async fn save(plan: &Plan, unit: &Unit, checkpoint: Checkpoint) {
         let result = if saved.is_ok() { "ok" } else { "failed" };
         unit.context.metrics.ha.count_checkpoint(result);
     }
-    if let Err(error) = saved {
-        tracing::error!(stream = %unit.stream, %error, "the checkpoint was not written");
+    match saved {
+        Ok(()) => {
+            if let Some(failures) = plan.unwritten.over() {
+                tracing::info!(failures, "checkpoints are written again");
+            }
+        }
+        Err(error) => match plan.unwritten.happened() {
+            Some(times) => tracing::error!(
+                stream = %unit.stream, %error, times,
+                "the checkpoint was not written; polling goes on, and after a crash what was not noted is polled again"
+            ),
+            None => tracing::debug!(stream = %unit.stream, %error, "the checkpoint was not written again"),
+        },
     }
 }

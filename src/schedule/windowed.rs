@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::tick::Ticks;
+use super::unsupported::Unsupported;
 use super::{Ended, Plan, Progress, save};
 use crate::checkpoint::{Checkpoint, Recent};
 use crate::collect::{Harvest, Round, Target, Unit, window};
@@ -18,6 +19,7 @@ use crate::config::WindowSpec;
 use crate::ecs::EcsError;
 use crate::election::controls;
 use crate::pipeline::ack::PollAcks;
+use crate::telemetry::repeat::Lasting;
 
 /// Windows that may wait for their acknowledgement at one time.
 const MOST_PENDING: usize = 16;
@@ -41,6 +43,16 @@ struct Windows {
     /// What a failed try of the next window has emitted.
     carried: Option<Harvest>,
     well: bool,
+    unsupported: Unsupported,
+    given_up: GivenUp,
+}
+
+/// Spans that are not polled for they are too far back.
+#[derive(Default)]
+struct GivenUp {
+    trouble: Lasting,
+    /// Where the span begins that has not been told yet.
+    from: Option<Timestamp>,
 }
 
 /// Where the checkpoints were lost, nobody knows how far this stream was: it goes back as far as it may. Noted in
@@ -86,6 +98,8 @@ pub(super) async fn run(unit: Arc<Unit>, plan: Plan, progress: Progress) -> Ende
         until
     };
     let mut windows = Windows {
+        unsupported: Unsupported::new(unit.command.interval),
+        given_up: GivenUp::default(),
         unit,
         spec,
         plan,
@@ -126,6 +140,10 @@ pub(super) async fn run(unit: Arc<Unit>, plan: Plan, progress: Progress) -> Ende
 impl Windows {
     /// Reads every window that is complete by now.
     async fn catch_up(&mut self, tick: Timestamp) {
+        let releases = self.unit.releases();
+        if self.unsupported.rests(&Target::Whole, &releases).is_some() {
+            return;
+        }
         let ours = self.unit.context.clock.now();
         if window::next(&self.spec, self.until, now(&self.unit)).is_none()
             && window::next(&self.spec, self.until, ours).is_some()
@@ -137,10 +155,9 @@ impl Windows {
         let max = self.plan.max_catch_up;
         let (until, given_up) = window::resume(&self.spec, self.until, max, now(&self.unit));
         if let Some(from) = given_up {
-            tracing::error!(
-                stream = %self.unit.stream, %from, to = %until,
-                "the checkpoint is older than ecsbeat.max_catch_up: this span is not polled"
-            );
+            if !self.progress.is_unsupported() {
+                self.given_up.tell(&self.unit, from, until);
+            }
             self.until = until;
             self.carried = None;
         }
@@ -180,6 +197,8 @@ impl Windows {
         let started = Instant::now();
         let before = harvest.acks.events();
         let mut errors = self.unit.poll(&Target::Whole, round, &mut harvest).await;
+        self.unsupported
+            .polled(&Target::Whole, &errors, self.unit.releases());
         // By the source's clock: ours may be ahead, and would give the window up at once.
         if errors.is_empty() && harvest.wants_another_try(round, self.spec.lag, now(&self.unit)) {
             tracing::debug!(stream = %self.unit.stream, end = %span.end, "the source is not up to date with the window yet");
@@ -239,6 +258,20 @@ impl Windows {
             self.progress.delivered(done.until);
         }
         false
+    }
+}
+
+impl GivenUp {
+    /// A source that is away for long has a piece of it given up at each tick: they are told together.
+    fn tell(&mut self, unit: &Unit, from: Timestamp, until: Timestamp) {
+        let from = *self.from.get_or_insert(from);
+        if self.trouble.happened().is_some() {
+            self.from = None;
+            tracing::error!(
+                stream = %unit.stream, %from, to = %until,
+                "the checkpoint is older than ecsbeat.max_catch_up: this span is not polled"
+            );
+        }
     }
 }
 

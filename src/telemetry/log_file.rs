@@ -1,6 +1,6 @@
 //! The log's files.
 //!
-//! Owns [`LogFile`]: `<name>-YYYYMMDD[-N].ndjson`, closed at a size, the oldest deleted. It gives errors back and
+//! Owns [`LogFile`]: `<name>-YYYYMMDD[-N].ndjson`, closed at a size or a time, the oldest deleted. It gives errors back and
 //! tries anew with the next line; it opens nothing but regular files and never follows a link, so that opening
 //! cannot block.
 //!
@@ -11,6 +11,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use rustix::fs::OFlags;
 
 use crate::clock::Clock;
@@ -27,6 +28,8 @@ pub(super) struct LogFile {
     /// The file in use since start, open or not.
     current: Option<Id>,
     open: Option<(File, u64)>,
+    /// The interval in which the file was last written.
+    period: Option<i64>,
 }
 
 impl LogFile {
@@ -37,6 +40,7 @@ impl LogFile {
             clock,
             current: None,
             open: None,
+            period: None,
         }
     }
 
@@ -48,9 +52,12 @@ impl LogFile {
             Some(open) => open,
             None => self.resume()?,
         };
-        if size > 0 && size + length > self.config.rotate_every_bytes {
+        let period = self.period(self.clock.now());
+        let over = self.period.is_some() && self.period != period;
+        if size > 0 && (over || size + length > self.config.rotate_every_bytes) {
             (file, size) = self.next()?;
         }
+        self.period = period;
         file.write_all(line)?;
         self.open = Some((file, size + length));
         Ok(())
@@ -69,6 +76,13 @@ impl LogFile {
         let fresh_wanted = self.current.is_none() && self.config.rotate_on_startup;
         if fresh_wanted && size > 0 {
             return self.next();
+        }
+        if self.current.is_none() {
+            // An earlier process wrote it.
+            let written = file.metadata()?.modified()?;
+            self.period = Timestamp::try_from(written)
+                .ok()
+                .and_then(|written| self.period(written));
         }
         self.current = Some(id);
         Ok((file, size))
@@ -153,6 +167,12 @@ impl LogFile {
         })
     }
 
+    /// The number of the interval that a moment is in; `None` where files are not closed by time.
+    fn period(&self, at: Timestamp) -> Option<i64> {
+        let interval = i64::try_from(self.config.interval?.as_secs()).ok()?;
+        Some(at.as_second().div_euclid(interval.max(1)))
+    }
+
     fn today(&self) -> u32 {
         let today = self.clock.now().strftime("%Y%m%d").to_string();
         today.parse().unwrap_or(0)
@@ -173,6 +193,7 @@ mod tests {
             path: path.to_owned(),
             name: "ecsbeat".to_owned(),
             rotate_every_bytes: 10,
+            interval: None,
             keep_files: 3,
             permissions: 0o600,
             rotate_on_startup: true,
@@ -251,6 +272,27 @@ mod tests {
         // The clock was set back: what is written now is still the newest.
         log(config(dir.path()), DAY).write(b"5\n").unwrap();
         assert_eq!(text(dir.path(), "ecsbeat-20260303-1.ndjson"), "5\n");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_file_is_begun_with_each_interval_also_over_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = config(dir.path());
+        config.rotate_every_bytes = 1000;
+        config.rotate_on_startup = false;
+        config.interval = Some(std::time::Duration::from_secs(3600));
+        let mut log = log(config.clone(), DAY);
+        log.write(b"1\n").unwrap();
+        log.write(b"2\n").unwrap();
+        tokio::time::advance(std::time::Duration::from_secs(19 * 60)).await;
+        log.write(b"3\n").unwrap();
+        assert_eq!(text(dir.path(), "ecsbeat-20260302-1.ndjson"), "3\n");
+        // The file is of the machine's clock, and older than this.
+        let mut later =
+            super::LogFile::new(config, Clock::simulated("2100-03-02T10:41:00Z".parse().unwrap()));
+        later.write(b"4\n").unwrap();
+        assert_eq!(text(dir.path(), "ecsbeat-21000302.ndjson"), "4\n");
+        assert_eq!(text(dir.path(), "ecsbeat-20260302.ndjson"), "1\n2\n");
     }
 
     #[tokio::test(start_paused = true)]

@@ -192,6 +192,10 @@ pub struct Metrics {
     pub output_read_errors: Family<OutputLabels, Counter>,
     /// 1 while the output accepts batches, 0 while it fails.
     pub output_up: Family<OutputLabels, Gauge>,
+    /// Exchanges with ECS that are not in the trace files.
+    pub trace_dropped: Counter,
+    /// Refused events that are not in the event data files.
+    pub event_data_dropped: Counter,
     /// 1 while this instance works.
     pub leader: Gauge,
     /// Tries of requests to etcd, each at one member.
@@ -300,6 +304,14 @@ impl Metrics {
             register!("output_read_errors", "Answers that did not come, or not whole");
         let output_up: Family<OutputLabels, Gauge> =
             register!("output_up", "1 while the output accepts batches");
+        let trace_dropped: Counter = register!(
+            "trace_dropped_exchanges",
+            "Exchanges with ECS that are not in the trace files"
+        );
+        let event_data_dropped: Counter = register!(
+            "event_data_dropped_events",
+            "Refused events that are not in the event data files"
+        );
         let leader: Gauge = register!("leader", "1 while this instance works");
         let dcs_requests: Family<DcsLabels, Counter> =
             register!("dcs_requests", "Tries of requests to etcd, each at one member");
@@ -355,6 +367,8 @@ impl Metrics {
             output_read_bytes,
             output_read_errors,
             output_up,
+            trace_dropped,
+            event_data_dropped,
             leader,
             dcs_requests,
             dcs_request_duration,

@@ -74,13 +74,18 @@ impl CommandMetrics {
             gauge.tell(values.collect());
         };
         tell(&self.interval, &|unit| Some(unit.interval.as_secs_f64()));
-        tell(&self.last_success, &|unit| unit.last_success.map(seconds));
+        // What ECS does not have is not late.
+        tell(&self.last_success, &|unit| {
+            unit.last_success.filter(|_| !unit.unsupported).map(seconds)
+        });
         tell(&self.last_duration, &|unit| {
             unit.last_tick.map(|_| unit.last_duration.as_secs_f64())
         });
         tell(&self.failures, &|unit| Some(unit.failures as f64));
         tell(&self.lag, &|unit| {
-            let lag = now.duration_since(unit.checkpoint?).as_secs_f64();
+            let lag = now
+                .duration_since(unit.checkpoint.filter(|_| !unit.unsupported)?)
+                .as_secs_f64();
             Some(lag.max(0.0))
         });
     }

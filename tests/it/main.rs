@@ -32,6 +32,8 @@ mod golden;
 mod ha;
 /// The Kafka output: delivery, faults, fencing, access.
 mod kafka;
+/// The log as operators meet it.
+mod logging;
 /// The Logstash output.
 mod logstash;
 /// Metrics, alerts and dashboards: what they name exists.
@@ -51,6 +53,8 @@ mod redis;
 /// The collector against the simulator, in this process or as one of its own.
 /// Bugs of the 2017 collector.
 mod regression;
+/// A different secret in every place that takes one, and everything that the binary tells.
+mod secrets;
 /// The servers that outputs are tested against, by themselves.
 mod servers;
 /// The collector against the simulator, in one process.

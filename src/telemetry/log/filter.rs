@@ -5,7 +5,7 @@
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::config::LogLevel;
+use crate::config::{self, LogLevel};
 
 /// The targets of this program begin with its name.
 const OWN: &str = "ecsbeat";
@@ -14,24 +14,18 @@ const OWN: &str = "ecsbeat";
 #[derive(Debug)]
 pub(super) struct Filter {
     level: Level,
-    /// Modules at debug level; empty = all of ours.
-    selectors: Vec<String>,
-    /// `*` was asked for by name: libraries are shown, too.
-    everything: bool,
+    /// Modules at debug level; `None` = all of ours.
+    modules: Option<Vec<String>>,
 }
 
 impl Filter {
+    /// `selectors` as the configuration has them; those it does not know select nothing.
     pub(super) fn new(level: LogLevel, selectors: &[String]) -> Self {
-        let mut selectors: Vec<_> = selectors
+        let modules = selectors
             .iter()
-            .flat_map(|list| list.split(','))
-            .map(|selector| selector.trim().to_ascii_lowercase())
-            .filter(|selector| !selector.is_empty())
+            .flat_map(|selector| config::selected(selector))
+            .map(str::to_owned)
             .collect();
-        let everything = selectors.iter().any(|selector| selector == "*");
-        if everything {
-            selectors.clear();
-        }
         Self {
             level: match level {
                 LogLevel::Error => Level::ERROR,
@@ -39,8 +33,7 @@ impl Filter {
                 LogLevel::Info => Level::INFO,
                 LogLevel::Debug => Level::DEBUG,
             },
-            selectors,
-            everything,
+            modules: (!selectors.is_empty()).then_some(modules),
         }
     }
 
@@ -48,14 +41,11 @@ impl Filter {
         *metadata.level() <= self.limit(metadata.target())
     }
 
-    /// The most talkative level of a target.
+    /// The most talkative level of a target. Libraries may warn: what they say beyond that is theirs, and may hold
+    /// what must not be in a log.
     fn limit(&self, target: &str) -> Level {
         if !is_own(target) {
-            return if self.everything {
-                self.level
-            } else {
-                self.level.min(Level::WARN)
-            };
+            return self.level.min(Level::WARN);
         }
         if self.level == Level::DEBUG && !self.selected(&logger(target)) {
             return Level::INFO;
@@ -63,15 +53,16 @@ impl Filter {
         self.level
     }
 
-    /// Whether a selector names the module, one that it is part of, or its last word.
+    /// Whether a selector stands for the module or one that it is part of.
     fn selected(&self, logger: &str) -> bool {
-        self.selectors.is_empty()
-            || self.selectors.iter().any(|selector| {
-                logger
-                    .strip_prefix(selector.as_str())
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-                    || logger.split('.').any(|word| word == selector)
-            })
+        let is_within = |module: &String| {
+            logger
+                .strip_prefix(module.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        self.modules
+            .as_ref()
+            .is_none_or(|modules| modules.iter().any(is_within))
     }
 
     /// Nothing above this is ever wanted.
@@ -126,26 +117,24 @@ mod tests {
             (Error, "", "hyper", Level::ERROR),
             (Warning, "", "ecsbeat::ecs", Level::WARN),
             (Info, "", "ecsbeat::ecs", Level::INFO),
-            (Info, "*", "ecsbeat::ecs", Level::INFO),
             (Info, "output", "ecsbeat::ecs", Level::INFO),
             (Info, "", "hyper", Level::WARN),
-            (Info, "*", "hyper", Level::INFO),
             (Debug, "", "ecsbeat::ecs", Level::DEBUG),
             (Debug, "", "hyper", Level::WARN),
-            (Debug, "*", "hyper", Level::DEBUG),
-            (Debug, "*", "ecsbeat::ecs", Level::DEBUG),
-            (Debug, "ecs,*", "ecsbeat::output", Level::DEBUG),
-            (Debug, "ecs,output", "ecsbeat::ecs::client", Level::DEBUG),
-            (Debug, "ecs, output", "ecsbeat::output", Level::DEBUG),
+            (Debug, "ecs output", "ecsbeat::ecs::client", Level::DEBUG),
+            (Debug, "ecs output", "ecsbeat::output", Level::DEBUG),
             (Debug, "ecs", "ecsbeat::output", Level::INFO),
             (Debug, "ecs", "ecsbeat::ecsother", Level::INFO),
             (Debug, "ecs", "ecsbeat", Level::INFO),
+            (Debug, "beat", "ecsbeat", Level::DEBUG),
+            (Debug, "publisher", "ecsbeat::pipeline::publish", Level::DEBUG),
             (
                 Debug,
                 "elasticsearch",
                 "ecsbeat::output::elasticsearch",
                 Level::DEBUG,
             ),
+            (Debug, "elasticsearch", "ecsbeat::output::file", Level::INFO),
             (
                 Debug,
                 "output.elasticsearch",
@@ -158,11 +147,13 @@ mod tests {
                 "ecsbeat::output::file",
                 Level::INFO,
             ),
-            (Debug, "ECS", "ecsbeat::ecs", Level::DEBUG),
+            // Unknown: it selects nothing, and libraries cannot be selected.
             (Debug, "hyper", "hyper", Level::WARN),
+            (Debug, "hyper", "ecsbeat::ecs", Level::INFO),
         ] {
-            let filter = Filter::new(level, &[selectors.to_owned()]);
-            assert_eq!(filter.limit(target), want, "{level:?} '{selectors}' {target}");
+            let selectors: Vec<String> = selectors.split_whitespace().map(str::to_owned).collect();
+            let filter = Filter::new(level, &selectors);
+            assert_eq!(filter.limit(target), want, "{level:?} {selectors:?} {target}");
         }
     }
 }

@@ -26,6 +26,10 @@ const RESERVED: [&str; 6] = [
     "ecs.version",
 ];
 
+/// Fields whose names the schema has for objects, and where their texts belong: an index that follows the schema would
+/// refuse the line.
+const OF_SCHEMA: [(&str, &str); 1] = [("error", "error.message")];
+
 /// What lines look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
@@ -188,7 +192,8 @@ impl Line {
             if RESERVED.contains(name) {
                 push(&mut text, &format!("field.{name}"), value);
             } else {
-                push(&mut text, name, value);
+                let of_schema = OF_SCHEMA.iter().find(|(ours, _)| ours == name);
+                push(&mut text, of_schema.map_or(name, |(_, theirs)| theirs), value);
             }
         }
         text.push('}');

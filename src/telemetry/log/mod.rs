@@ -11,7 +11,7 @@ mod writer;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use tracing::span::{Attributes, Id, Record};
@@ -25,6 +25,7 @@ use tracing_subscriber::registry::{LookupSpan, Scope};
 use self::filter::Filter;
 use self::line::{Fields, Format, Line};
 use self::writer::{Job, Writer};
+use super::flush;
 use crate::clock::Clock;
 use crate::config::Logging;
 
@@ -91,18 +92,7 @@ impl Log {
     /// Waits until everything logged so far is written, at most `limit`. For the moment before the process ends
     /// without unwinding.
     pub fn flush(&self, limit: Duration) {
-        let (done, end) = sync_channel(1);
-        // A full queue means that the writer is stuck: its time is the limit's.
-        let begin = std::time::Instant::now();
-        let mut job = Job::Flush(done);
-        while let Err(TrySendError::Full(back)) = self.jobs.try_send(job) {
-            if begin.elapsed() >= limit {
-                return;
-            }
-            job = back;
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let _too_late_or_gone = end.recv_timeout(limit.saturating_sub(begin.elapsed()));
+        flush::through(&self.jobs, limit, Job::Flush);
     }
 }
 
@@ -179,4 +169,4 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

@@ -137,3 +137,66 @@ async fn item_11_upgrade_node_by_node() {
     assert_eq!(text(newest, "ecs-version"), Profile::V4_3.version());
     rig.stop().await;
 }
+
+#[tokio::test]
+async fn item_11_an_api_that_is_not_there_is_told_once_asked_seldom_and_no_fault() {
+    let mut rig = Rig::build()
+        .sim(|sim| {
+            sim.vdcs = 1;
+            sim.profile = Profile::V3_1;
+        })
+        .command_entries(MORE)
+        .customer("cfgrefreshinterval: 1s")
+        .http()
+        .log()
+        .start()
+        .await;
+    // Both are asked at their first tick, the next one, and then two, four and eight ticks later.
+    eventually("both are asked a few times", || {
+        rig.failures("flux").len() >= 4 && rig.failures("future").len() >= 4
+    })
+    .await;
+    let first = rig
+        .failures("future")
+        .first()
+        .map(|event| text(event, "@timestamp").to_owned());
+    let last = rig
+        .failures("future")
+        .last()
+        .map(|event| text(event, "@timestamp").to_owned());
+    let at = |time: Option<String>| time.unwrap().parse::<jiff::Timestamp>().unwrap().as_second();
+    assert!(at(last) - at(first) >= 7, "{:?}", rig.failures("future"));
+    let commands: serde_json::Value = {
+        let answer = rig.get("/commands").await;
+        serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+    };
+    for command in commands["commands"].as_array().unwrap() {
+        assert_eq!(command["unsupported"], true, "{command}");
+        assert!(command["lag_ms"].is_null(), "{command}");
+        assert!(
+            command["last_error"].as_str().unwrap().contains("no such API"),
+            "{command}"
+        );
+    }
+    let health = rig.get("/health?strict=true").await;
+    assert!(
+        health.starts_with("HTTP/1.1 200") && health.contains("\"reasons\":[]"),
+        "{health}"
+    );
+    let metrics = rig.get("/metrics").await;
+    assert!(!metrics.contains("last_success"), "{metrics}");
+    // A release that has the one and not the other.
+    for node in rig.sim.vdc(0).nodes() {
+        node.upgrade(Profile::V3_8_0).unwrap();
+    }
+    rig.fresh("flux", &[]).await;
+    rig.stop().await;
+    let log = rig.log_text();
+    assert_eq!(
+        log.matches("has no such API: it is asked again").count(),
+        2,
+        "{log}"
+    );
+    assert_eq!(log.matches("polling works again").count(), 1, "{log}");
+    assert_eq!(log.matches("\"poll failed\"").count(), 0, "{log}");
+}

@@ -158,7 +158,7 @@ async fn a_checkpoint_that_somebody_else_writes_ends_the_term_and_somebody_leads
         (&told["log.level"], &told["term"]),
         (&"error".into(), &first.into())
     );
-    let error = told["error"].as_str().unwrap();
+    let error = told["error.message"].as_str().unwrap();
     assert!(
         error.contains(EVENTS) && error.contains("another program"),
         "{error}"

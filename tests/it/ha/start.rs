@@ -29,7 +29,7 @@ async fn waits_for_etcd(cluster: &Cluster, replica: &Replica, least: f64) {
     );
     let told = replica.lines("etcd request failed, retrying");
     assert_eq!(told.len(), 1, "it is told once: {told:?}");
-    let error = told[0]["error"].as_str().unwrap();
+    let error = told[0]["error.message"].as_str().unwrap();
     assert!(error.contains(&cluster.etcd.url(0)), "which host: {error}");
 }
 

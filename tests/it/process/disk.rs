@@ -155,6 +155,19 @@ async fn a_full_disk_under_the_checkpoints_is_told_and_made_up_for() {
     // Delivery goes on, and the old checkpoints are whole.
     complete(&sim, from, sim.now(), SOON, || rows_of(&bulk)).await;
     assert_eq!(home.checkpoints().as_object().unwrap().len(), 4);
+    // Four streams have tried every second; one line tells it, and one that it is over.
+    let failed = |log: &str| log.matches("the checkpoint was not written").count();
+    assert_eq!(failed(&process.stderr()), 1, "{}", process.stderr());
+    fs::remove_file(home.data().join("filler")).unwrap();
+    let again = process.logged("checkpoints are written again").await;
+    let failures: serde_json::Value = serde_json::from_str(&again).unwrap();
+    assert!(failures["failures"].as_u64() >= Some(2), "{again}");
+    let before = home.checkpoints();
+    eventually("a checkpoint moves", SOON, || {
+        (home.checkpoints() != before).then_some(())
+    })
+    .await;
+    tiny.fill();
     process.signal(Signal::KILL);
     process.ended(SOON).await;
     let refused = home.run(&[]).await;
