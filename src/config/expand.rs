@@ -47,7 +47,7 @@ pub(super) enum ExpandError {
     Open,
     #[error("references are nested too deeply")]
     TooDeep,
-    #[error("{} is not set in the environment and is no other setting; give a default with ${{NAME:default}}", shown(.0))]
+    #[error("{} is no other setting, not set in the environment and not in the keystore; give a default with ${{NAME:default}}", shown(.0))]
     Undefined(String),
     #[error("references make the text or the configuration too large")]
     TooLarge,

@@ -36,7 +36,6 @@ mod output_network;
 mod output_redis;
 mod overrides;
 mod pattern;
-mod permissions;
 mod processor;
 mod processor_options;
 mod processors;
@@ -73,7 +72,7 @@ pub use errors::{Errors, Problem};
 pub use etcd::Etcd;
 pub use ha::Ha;
 pub use http::Http;
-pub use load::{Environment, Sources, load};
+pub use load::{Environment, Sources, keystore, load, merged};
 pub use logging::{LogFiles, LogLevel, Logging};
 pub use output::{ConsoleOutput, FileOutput, OutputConfig};
 pub use output_elasticsearch::{ElasticsearchOutput, NonIndexable};
@@ -109,6 +108,8 @@ pub struct Config {
     pub max_procs: Option<usize>,
     /// `path.*`.
     pub path: Paths,
+    /// `keystore.path`: the file of secrets; `path.data/ecsbeat.keystore` unless set.
+    pub keystore: PathBuf,
     /// `ecsbeat.*`.
     pub ecsbeat: Ecsbeat,
     /// `processors`: for the events of every command, after the command's own.

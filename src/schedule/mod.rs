@@ -53,11 +53,17 @@ pub async fn run(unit: Unit, plan: Plan) -> Ended {
         () = plan.stop.cancelled() => return Ended { well: false },
     }
     let progress = Progress::new(Arc::clone(&unit), &plan);
-    if unit.command.window.is_some() {
+    let slot = Arc::clone(&progress.slot);
+    let ended = if unit.command.window.is_some() {
         windowed::run(unit, plan, progress).await
     } else {
         gauge::run(unit, plan, progress).await
-    }
+    };
+    slot.rcu(|now| UnitStatus {
+        ended: true,
+        ..UnitStatus::clone(now)
+    });
+    ended
 }
 
 /// A unit's status, metrics and log lines.
