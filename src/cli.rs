@@ -518,7 +518,7 @@ fn common(command: clap::Command) -> clap::Command {
                 .require_equals(true)
                 .default_missing_value("true")
                 .value_parser(boolean)
-                .help("Refuse configuration files that others may write [default: true]"),
+                .help("Refuse files that others may write, and a keystore that they may read [default: true]"),
         )
         .arg(
             Arg::new("environment")

@@ -96,9 +96,9 @@ pub async fn ecs(config: &Config) -> anyhow::Result<Outcome> {
     };
     let wrong = tokio::select! {
         wrong = progress.during(work, look) => wrong.map(Some),
-        _ = signals.next() => Ok(None),
+        () = broken_off(&mut signals, &vdcs) => Ok(None),
     };
-    log_out(&vdcs).await;
+    join_all(clients(&vdcs).map(Client::logout)).await;
     let Some(wrong) = wrong? else {
         anyhow::bail!("broken off by a signal");
     };
@@ -152,16 +152,17 @@ fn vdcs(settings: &Ecsbeat) -> Result<Vec<Vdc<'_>>, ecs::HttpError> {
     Ok(vdcs)
 }
 
-/// Whatever was not logged out on the way.
-async fn log_out(vdcs: &[Vdc<'_>]) {
-    let clients = vdcs
-        .iter()
-        .flat_map(|vdc| vdc.nodes.iter().map(|node| &node.client).chain([&vdc.whole]));
-    join_all(clients.map(|client| async {
-        client.close().await;
-        client.logout().await;
-    }))
-    .await;
+/// Every client, for what was not logged out on the way.
+fn clients<'v>(vdcs: &'v [Vdc<'_>]) -> impl Iterator<Item = &'v Client> {
+    let of_vdc = |vdc: &'v Vdc<'_>| vdc.nodes.iter().map(|node| &node.client).chain([&vdc.whole]);
+    vdcs.iter().flat_map(of_vdc)
+}
+
+/// Waits for a signal, and then for the logins that are under way: cut off, they would leave tokens behind that nobody
+/// knows.
+async fn broken_off(signals: &mut Signals, vdcs: &[Vdc<'_>]) {
+    signals.next().await;
+    join_all(clients(vdcs).map(Client::close)).await;
 }
 
 impl Vdc<'_> {

@@ -260,15 +260,15 @@ mod tests {
     fn what_cannot_be_filled_in_is_an_error() {
         let settings = settings("a: ${b}\nb: ${a}\nself: x${self}\nlist: [1]\n");
         for (text, expected) in [
-            ("${NONE}", "${NONE} is not set"),
-            ("${EMPTY}", "${EMPTY} is not set"),
+            ("${NONE}", "${NONE} is no other setting"),
+            ("${EMPTY}", "${EMPTY} is no other setting"),
             ("${NONE:?set it}", "set it"),
             ("${HOST", "not closed"),
             ("${a}", "cyclic reference to ${a}"),
             ("${self}", "cyclic reference to ${self}"),
             ("x${list}", "${list} is a list"),
             ("${file:/nonexistent/x}", "cannot read /nonexistent/x"),
-            ("pa${ss!}word", "${…} is not set"),
+            ("pa${ss!}word", "${…} is no other setting"),
         ] {
             let error = expand_with(&settings, text).unwrap_err();
             assert!(error.contains(expected), "{text}: {error}");

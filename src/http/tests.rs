@@ -312,6 +312,7 @@ async fn commands_tell_how_each_unit_fares() {
         last_error: Some("node 1: timed out".to_owned()),
         failures: 2,
         missed_ticks: 1,
+        ended: false,
     }));
     tokio::time::pause();
     let (status, body) = get(&endpoints, "/commands").await;
