@@ -11,6 +11,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 pub use clap_complete::Shell;
 
+use crate::keystore::Order;
 use crate::operate::{Request, Target};
 
 /// Success, and an orderly stop.
@@ -63,6 +64,13 @@ pub enum Command {
     ExportTemplate,
     /// `export man`
     ExportMan,
+    /// `setup`
+    Setup {
+        /// Replace what is there.
+        force: bool,
+    },
+    /// `keystore create`, `add`, `list`, `remove`
+    Keystore(Order),
     /// `completion`
     Completion(Shell),
     /// `status`, `switchover`, `step-down`, `pause`, `resume`
@@ -135,11 +143,47 @@ pub fn completion(shell: Shell) -> String {
     String::from_utf8_lossy(&script).into_owned()
 }
 
-/// The manual page, with all commands.
+/// The manual page: the program, then each command with its flags. What all of them take is told once.
 pub fn manual() -> std::io::Result<String> {
     let mut page = Vec::new();
-    clap_mangen::Man::new(grammar()).render(&mut page)?;
+    let program = grammar();
+    let man = clap_mangen::Man::new(program.clone());
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    for (path, command) in commands_of("ecsbeat", &program) {
+        let own = command.disable_help_flag(true).mut_args(|arg| {
+            let is_own = arg.get_help_heading().is_none();
+            arg.hide(!is_own)
+        });
+        let man = clap_mangen::Man::new(own);
+        let mut section = Vec::new();
+        man.render_description_section(&mut section)?;
+        man.render_options_section(&mut section)?;
+        let title = format!(".SH \"{}\"\n", path.to_uppercase().replace('-', "\\-"));
+        let text = String::from_utf8_lossy(&section)
+            .replace(".SH DESCRIPTION\n", &title)
+            .replace(".SH OPTIONS\n", ".PP\n");
+        page.extend_from_slice(text.as_bytes());
+    }
+    man.render_extra_section(&mut page)?;
     Ok(String::from_utf8_lossy(&page).into_owned())
+}
+
+/// Every command that can be carried out, with the words that call it.
+fn commands_of(path: &str, above: &clap::Command) -> Vec<(String, clap::Command)> {
+    let mut found = Vec::new();
+    for command in above.get_subcommands() {
+        let path = format!("{path} {}", command.get_name());
+        if command.has_subcommands() {
+            found.extend(commands_of(&path, command));
+        } else {
+            found.push((path, command.clone()));
+        }
+    }
+    found
 }
 
 /// What libbeat does before it reads the arguments: a single dash before more than one letter is meant as two.
@@ -237,6 +281,21 @@ fn command(words: &[&str], root: &ArgMatches, deepest: &ArgMatches) -> Command {
         ["export", "config"] => Command::ExportConfig,
         ["export", "template"] => Command::ExportTemplate,
         ["export", "man"] => Command::ExportMan,
+        ["setup"] => Command::Setup {
+            force: deepest.get_flag("force"),
+        },
+        ["keystore", "create"] => Command::Keystore(Order::Create {
+            force: deepest.get_flag("force"),
+        }),
+        ["keystore", "add"] => Command::Keystore(Order::Add {
+            name: text("key").unwrap_or_default(),
+            stdin: deepest.get_flag("stdin"),
+            force: deepest.get_flag("force"),
+        }),
+        ["keystore", "list"] => Command::Keystore(Order::List),
+        ["keystore", "remove"] => Command::Keystore(Order::Remove {
+            names: many::<String>(deepest, "key"),
+        }),
         ["completion"] => Command::Completion(
             // The grammar asks for one.
             deepest.get_one::<Shell>("shell").copied().unwrap_or(Shell::Bash),
@@ -279,9 +338,31 @@ fn grammar() -> clap::Command {
         "export",
         "Print the configuration, the index template or the manual page",
     )
-    .subcommand(leaf("config", "Print the merged configuration, secrets left out"))
+    .subcommand(leaf(
+        "config",
+        "Print the merged configuration, references as they are, secrets left out",
+    ))
     .subcommand(leaf("template", "Print the index template"))
     .subcommand(leaf("man", "Print the manual page, for man(1)"));
+    let keystore = group("keystore", "Keep secrets out of the configuration")
+        .subcommand(
+            leaf("create", "Make an empty keystore")
+                .arg(flag("force").help("In the place of one that is there")),
+        )
+        .subcommand(
+            leaf("add", "Put a secret in; the configuration refers to it as ${KEY}")
+                .arg(key().help("What to call it"))
+                .arg(flag("stdin").help("Read the secret from standard input instead of asking for it"))
+                .arg(
+                    flag("force")
+                        .help("Replace a secret that is there; make the keystore where there is none"),
+                ),
+        )
+        .subcommand(leaf("list", "Print the names of all secrets"))
+        .subcommand(leaf("remove", "Take secrets out").arg(key().num_args(1..).help("What they are called")));
+    let setup = leaf("setup", "Prepare Elasticsearch: index template, data stream")
+        .arg(flag("index-management").help("Only what has to do with indices, which is all there is"))
+        .arg(flag("force").help("Replace an index template that is there, as setup.template.overwrite does"));
     let completion = leaf(
         "completion",
         "Print what a shell needs to complete commands and flags",
@@ -326,6 +407,8 @@ fn grammar() -> clap::Command {
         .subcommand(leaf("run", "Collect and ship until stopped (the default)").arg(once()))
         .subcommand(test)
         .subcommand(export)
+        .subcommand(setup)
+        .subcommand(keystore)
         .subcommand(status)
         .subcommand(switchover)
         .subcommand(asking("step-down", "Have the leader give up leading"))
@@ -353,6 +436,11 @@ fn asking(command: &'static str, about: &'static str) -> clap::Command {
 
 fn name(flag: &'static str, help: &'static str) -> Arg {
     Arg::new(flag).long(flag).value_name("NAME").help(help)
+}
+
+/// As Beats call the name of a secret.
+fn key() -> Arg {
+    Arg::new("key").value_name("KEY").required(true)
 }
 
 fn group(name: &'static str, about: &'static str) -> clap::Command {
@@ -432,7 +520,7 @@ fn common(command: clap::Command) -> clap::Command {
                 .require_equals(true)
                 .default_missing_value("true")
                 .value_parser(boolean)
-                .help("Refuse configuration files that others may write [default: true]"),
+                .help("Refuse files that others may write, and a keystore that they may read [default: true]"),
         )
         .arg(
             Arg::new("environment")

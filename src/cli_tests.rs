@@ -41,6 +41,13 @@ fn every_command() {
         leader,
         url: url.map(str::to_owned),
     };
+    let add = |name: &str, stdin, force| {
+        Command::Keystore(Order::Add {
+            name: name.to_owned(),
+            stdin,
+            force,
+        })
+    };
     for (words, want) in [
         ("run", Command::Run { once: false }),
         ("run --once", Command::Run { once: true }),
@@ -54,6 +61,25 @@ fn every_command() {
         ("-c a.yml -configtest -e", Command::TestConfig),
         ("export config", Command::ExportConfig),
         ("export template", Command::ExportTemplate),
+        ("setup", Command::Setup { force: false }),
+        ("setup --index-management -force", Command::Setup { force: true }),
+        (
+            "keystore create",
+            Command::Keystore(Order::Create { force: false }),
+        ),
+        (
+            "keystore create -force",
+            Command::Keystore(Order::Create { force: true }),
+        ),
+        ("keystore add ES_PWD -stdin", add("ES_PWD", true, false)),
+        ("keystore add --force a.b", add("a.b", false, true)),
+        ("keystore list", Command::Keystore(Order::List)),
+        (
+            "keystore remove a b",
+            Command::Keystore(Order::Remove {
+                names: vec!["a".to_owned(), "b".to_owned()],
+            }),
+        ),
         ("version", Command::Version),
         ("-version", Command::Version),
         ("--version", Command::Version),
@@ -162,20 +188,58 @@ fn help_is_for_stdout() {
         ("help", "-h"),
         ("help-run", "help run"),
         ("help-test", "help test"),
-        ("help-test", "test --help"),
-        ("help-export", "help export"),
-        ("help-health", "health -h"),
-        ("help-status", "status -h"),
-        ("help-switchover", "switchover -h"),
-        ("help-step-down", "step-down -h"),
-        ("help-pause", "pause -h"),
-        ("help-resume", "resume -h"),
-        ("help-completion", "completion -h"),
+        ("help-test-ecs", "help test ecs"),
+        ("help-keystore-add", "help keystore add"),
     ] {
         let exit = parse_words(words).unwrap_err();
         assert_eq!(exit.code, OK, "{words}");
         golden(name, &exit.text);
     }
+}
+
+/// Every command and group of commands, as the words that call it.
+fn every_path() -> Vec<Vec<String>> {
+    fn below(command: &clap::Command, path: &[String], found: &mut Vec<Vec<String>>) {
+        for command in command.get_subcommands() {
+            let mut path = path.to_vec();
+            path.push(command.get_name().to_owned());
+            below(command, &path, found);
+            found.push(path);
+        }
+    }
+    let mut found = Vec::new();
+    below(&grammar(), &[], &mut found);
+    assert!(found.len() > 20, "{found:?}");
+    found
+}
+
+#[test]
+fn every_command_has_a_help_text_of_its_own() {
+    let mut names = vec!["help".to_owned()];
+    for path in every_path() {
+        let words = path.join(" ");
+        let exit = parse_words(&format!("{words} --help")).unwrap_err();
+        assert_eq!(exit.code, OK, "{words}");
+        let name = format!("help-{}", path.join("-"));
+        golden(&name, &exit.text);
+        names.push(name);
+    }
+    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/cli");
+    let left: Vec<String> = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| {
+            entry
+                .unwrap()
+                .path()
+                .file_stem()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned()
+        })
+        .filter(|name| name.starts_with("help") && !names.contains(name))
+        .collect();
+    assert!(left.is_empty(), "of no command: {left:?}");
 }
 
 #[test]
@@ -192,6 +256,14 @@ fn errors_say_what_is_wrong() {
         ("error-value", "-c"),
         ("error-shell", "completion tcsh"),
         ("error-candidate", "switchover node-b"),
+        ("error-keystore", "keystore"),
+        ("error-keystore-add", "keystore add"),
+        ("error-keystore-add-two", "keystore add A B"),
+        ("error-keystore-add-value", "keystore add A=b --value c"),
+        ("error-keystore-remove", "keystore remove"),
+        ("error-setup", "setup --dashboards"),
+        ("error-path", "--path.data"),
+        ("error-twice", "setup --force --force"),
         ("error-once", "test config --once"),
     ] {
         let exit = parse_words(words).unwrap_err();
@@ -201,9 +273,9 @@ fn errors_say_what_is_wrong() {
 }
 
 #[test]
-fn what_does_not_exist_yet_is_not_listed() {
+fn what_is_only_there_for_old_scripts_is_not_listed() {
     let help = parse_words("help").unwrap_err().text;
-    for word in ["keystore", "setup", "configtest"] {
+    for word in ["configtest", "--version"] {
         assert!(!help.contains(word), "{word}");
     }
 }
@@ -253,16 +325,123 @@ fn operators_commands() {
     }
 }
 
+/// The flags that a command has for itself.
+fn own_flags(path: &[String]) -> Vec<String> {
+    let mut command = &grammar();
+    for word in path {
+        command = command.find_subcommand(word).unwrap();
+    }
+    let own = command
+        .get_arguments()
+        .filter(|arg| arg.get_help_heading().is_none() && !arg.is_hide_set());
+    own.filter_map(|arg| arg.get_long().map(str::to_owned)).collect()
+}
+
 #[test]
-fn shells_and_manuals_know_every_command() {
+fn shells_and_manuals_know_every_command_and_flag() {
+    let escaped = |text: &str| text.replace('-', "\\-");
     let manual = manual().unwrap();
-    for command in grammar().get_subcommands() {
-        let name = command.get_name();
-        assert!(manual.contains(&name.replace('-', "\\-")), "{name}");
-        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-            assert!(completion(shell).contains(name), "{shell}: {name}");
+    let scripts = [Shell::Bash, Shell::Zsh, Shell::Fish].map(completion);
+    for path in every_path() {
+        let title = format!(".SH \"ECSBEAT {}\"\n", escaped(&path.join(" ").to_uppercase()));
+        let is_group = every_path()
+            .iter()
+            .any(|other| other.len() > path.len() && other.starts_with(&path));
+        let sections: Vec<&str> = manual.split(&title).collect();
+        assert_eq!(sections.len(), if is_group { 1 } else { 2 }, "{title}");
+        for script in &scripts {
+            assert!(script.contains(path.last().unwrap()), "{path:?}");
         }
+        for flag in own_flags(&path) {
+            if let Some(section) = sections.get(1) {
+                let section = section.split("\n.SH ").next().unwrap();
+                assert!(
+                    section.contains(&escaped(&format!("--{flag}"))),
+                    "{path:?} {flag}: {section}"
+                );
+            }
+            for (script, word) in
+                scripts
+                    .iter()
+                    .zip([format!("--{flag}"), format!("--{flag}"), format!("-l {flag}")])
+            {
+                assert!(script.contains(&word), "{path:?} {flag}");
+            }
+        }
+    }
+    let (program, commands) = manual.split_once(".SH \"ECSBEAT RUN\"").unwrap();
+    for flag in ["path.data", "strict.perms", "environment"] {
+        let flag = escaped(&format!("--{flag}"));
+        assert!(
+            program.contains(&flag) && !commands.contains(&flag),
+            "{flag} is told once"
+        );
     }
     assert_eq!(cli("completion zsh").command, Command::Completion(Shell::Zsh));
     assert_eq!(cli("export man").command, Command::ExportMan);
+}
+
+/// `docs/commands.md` by its headings.
+fn documented() -> Vec<(String, String)> {
+    let page = include_str!("../docs/commands.md");
+    let sections = page.split("\n## ").skip(1).map(|section| {
+        let (title, text) = section.split_once('\n').unwrap();
+        (title.to_owned(), text.to_owned())
+    });
+    sections.collect()
+}
+
+#[test]
+fn the_documentation_has_every_command_and_flag_and_no_other() {
+    let documented = documented();
+    let section = |title: &str| {
+        let found = documented.iter().find(|(known, _)| known == title);
+        found.map(|(_, text)| text.as_str())
+    };
+    let commands: Vec<Vec<String>> = every_path()
+        .into_iter()
+        .filter(|path| {
+            path[0] != "help" && !matches!(path.join(" ").as_str(), "test" | "export" | "keystore")
+        })
+        .collect();
+    let mut titles: Vec<String> = commands.iter().map(|path| path.join(" ")).collect();
+    let common = section("Flags of every command").unwrap();
+    let root = grammar();
+    let global = root
+        .get_arguments()
+        .filter(|arg| arg.get_help_heading().is_some());
+    for arg in global {
+        let flag = match (arg.get_short(), arg.get_long()) {
+            (Some(letter), _) => format!("`-{letter}"),
+            (None, long) => format!("`--{}", long.unwrap()),
+        };
+        assert!(common.contains(&flag), "{flag}");
+    }
+    for path in &commands {
+        let title = path.join(" ");
+        let text = section(&title).unwrap_or_else(|| panic!("{title} is not documented"));
+        let flags = own_flags(path);
+        for flag in &flags {
+            assert!(
+                text.contains(&format!("| `--{flag}")),
+                "{title}: --{flag} is not documented"
+            );
+        }
+        let told = text.lines().filter_map(|line| line.strip_prefix("| `--"));
+        for flag in told {
+            let flag = flag.split(['`', ' ', '=']).next().unwrap();
+            assert!(flags.iter().any(|known| known == flag), "{title} has no --{flag}");
+        }
+        assert!(
+            text.contains("```sh\necsbeat ") || text.contains("| ecsbeat "),
+            "{title} has no example"
+        );
+    }
+    titles.extend(["Flags of every command", "Of 2017"].map(str::to_owned));
+    let strange: Vec<&String> = documented
+        .iter()
+        .map(|(title, _)| title)
+        .filter(|title| !titles.contains(title))
+        .collect();
+    assert!(strange.is_empty(), "no commands: {strange:?}");
 }

@@ -9,9 +9,10 @@ use ecsbeat::cli::{self, Cli, Command};
 use ecsbeat::clock::Clock;
 use ecsbeat::config::{self, Config, Http};
 use ecsbeat::operate::Request;
+use ecsbeat::progress::Progress;
 use ecsbeat::shutdown::Signals;
 use ecsbeat::telemetry::{log, panics};
-use ecsbeat::{check, http, operate, version};
+use ecsbeat::{check, http, keystore, operate, setup, version};
 use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
@@ -52,6 +53,17 @@ fn main() -> ExitCode {
                 }
             };
         }
+        Command::Keystore(order) => return keep(order, &cli),
+        // What is printed is what is written: it need not make sense yet.
+        Command::ExportConfig => {
+            return match config::merged(&sources(&cli)) {
+                Ok(yaml) => {
+                    say(&yaml);
+                    cli::OK.into()
+                }
+                Err(errors) => invalid(&errors),
+            };
+        }
         // A look at a cluster from afar needs no configuration.
         Command::Operate { request, target }
             if matches!(request, Request::Status { .. }) && target.url.is_some() && cli.files.is_empty() =>
@@ -62,10 +74,7 @@ fn main() -> ExitCode {
     }
     let config = match config::load(&sources(&cli), &|name| std::env::var(name).ok()) {
         Ok(config) => config,
-        Err(errors) => {
-            complain(&format!("Exiting: {errors}\n"));
-            return cli::INVALID_CONFIG.into();
-        }
+        Err(errors) => return invalid(&errors),
     };
     match start(&cli.command, config) {
         Ok(Outcome::Well) => cli::OK.into(),
@@ -95,10 +104,7 @@ fn start(command: &Command, config: Config) -> anyhow::Result<Outcome> {
                 say(&text);
                 Ok(outcome)
             }
-            Command::ExportConfig => {
-                say(&config.redacted_yaml);
-                Ok(Outcome::Well)
-            }
+            Command::Setup { force } => Ok(setup::setup(&config, *force).await?),
             Command::ExportTemplate => {
                 say(&format!(
                     "{:#}\n",
@@ -124,8 +130,22 @@ async fn run(config: Config) -> anyhow::Result<Outcome> {
         tracing::warn!("{warning}");
     }
     let stop = CancellationToken::new();
+    let to_stderr = config.logging.to_stderr;
+    let is_once = config.ecsbeat.once;
     let app = App::new(config, Clock::system())?;
+    let mut once = app.once();
     let work = app.run(stop.clone());
+    let work = async {
+        match (is_once, to_stderr) {
+            (false, _) => work.await,
+            // The log is there already.
+            (true, true) => {
+                let progress = Progress::as_lines("once", |line| tracing::info!("{line}"));
+                progress.during(work, || once.look()).await
+            }
+            (true, false) => Progress::on_stderr("once").during(work, || once.look()).await,
+        }
+    };
     tokio::pin!(work);
     let result = tokio::select! {
         result = &mut work => result,
@@ -165,6 +185,28 @@ fn introduce(config: &Config) {
         config = config.redacted_yaml,
         "configuration"
     );
+}
+
+fn keep(order: &keystore::Order, cli: &Cli) -> ExitCode {
+    let place = match config::keystore(&sources(cli), &|name| std::env::var(name).ok()) {
+        Ok(place) => place,
+        Err(errors) => return invalid(&errors),
+    };
+    match keystore::run(order, &place) {
+        Ok(text) => {
+            say(&text);
+            cli::OK.into()
+        }
+        Err(error) => {
+            complain(&format!("Exiting: {error}\n"));
+            cli::FAILURE.into()
+        }
+    }
+}
+
+fn invalid(errors: &config::Errors) -> ExitCode {
+    complain(&format!("Exiting: {errors}\n"));
+    cli::INVALID_CONFIG.into()
 }
 
 fn health(leader: bool, url: Option<&str>) -> ExitCode {

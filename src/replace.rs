@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 /// Puts `content` in the place of the file at `path`, which only its owner may read, and comes back when that is on
@@ -19,6 +19,8 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         .truncate(true)
         .mode(0o600)
         .open(&name)?;
+    // What a crash has left there may have another mode.
+    file.set_permissions(fs::Permissions::from_mode(0o600))?;
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&name, path)?;

@@ -108,6 +108,8 @@ pub struct UnitStatus {
     pub failures: u64,
     /// Ticks that were not polled, since start.
     pub missed_ticks: u64,
+    /// Nothing more comes of it.
+    pub ended: bool,
 }
 
 impl UnitStatus {

@@ -7,6 +7,7 @@
 mod cluster;
 mod data;
 mod host;
+mod once;
 mod service;
 mod sight;
 mod single;
@@ -39,6 +40,7 @@ use crate::telemetry::report;
 use crate::telemetry::tree::Source;
 
 pub use data::{DataDirectory, DataError};
+pub use once::Once;
 use service::{Service, Vitals};
 pub use stages::clients;
 
@@ -160,6 +162,12 @@ impl App {
     /// Where the endpoints answer, if they do.
     pub fn http_address(&self) -> Option<std::net::SocketAddr> {
         self.http.as_ref().map(http::Bound::local_addr)
+    }
+
+    /// How far `--once` is.
+    pub fn once(&self) -> Once {
+        let units = work::units_in(&self.config);
+        Once::new(Arc::clone(&self.status), self.clock.clone(), units)
     }
 
     /// Works until `stop`, or until everything was collected once.

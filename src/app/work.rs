@@ -15,7 +15,7 @@ use super::stages::traced_clients;
 use super::{App, AppError, host};
 use crate::checkpoint::Store;
 use crate::collect::{Context, Processing, Unit};
-use crate::config::{Config, Level};
+use crate::config::{Config, Customer, Level};
 use crate::ecs::Client;
 use crate::election::Tenure;
 use crate::pipeline::queue::{Queue, queue};
@@ -236,6 +236,19 @@ fn units_of(config: &Config, clients: &[Vec<Arc<Client>>], context: &Arc<Context
         }
     }
     units
+}
+
+/// How many units that makes.
+pub(super) fn units_in(config: &Config) -> usize {
+    let of_customer = |customer: &Customer| {
+        let commands = config.ecsbeat.commands.iter();
+        let units = commands.map(|command| match command.level {
+            Level::System => 1,
+            Level::Vdc | Level::Node | Level::Dtinfo => customer.vdcs.len(),
+        });
+        units.sum::<usize>()
+    };
+    config.ecsbeat.customers.iter().map(of_customer).sum()
 }
 
 /// Which part ended first, when a unit has ended: units end when an output loses their events.

@@ -10,7 +10,7 @@ use crate::decode::diagnostics;
 use crate::ecs::{Client, EcsError, Endpoint, Query};
 
 const OWNERSHIP: &str = "/diagnostic/DumpOwnershipInfo/";
-const INIT_STAT: &str = "/stats/dt/DTInitStat/";
+pub(crate) const INIT_STAT: &str = "/stats/dt/DTInitStat/";
 
 /// Nodes that are asked before the poll is given up.
 const MOST_NODES: usize = 5;

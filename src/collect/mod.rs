@@ -32,6 +32,7 @@ use crate::processor::Chain;
 use crate::telemetry::metrics::{CommandLabels, Metrics, ReasonLabels};
 use crate::transform::Rules;
 
+pub(crate) use dtinfo::INIT_STAT;
 use emit::Emitter;
 pub use harvest::Harvest;
 pub use processing::Processing;

@@ -45,10 +45,12 @@ pub struct Vdc {
     pub nodes: Vec<HostPort>,
     /// Port of the diagnostics service that `dtinfo` asks (default 9101).
     pub diagnostics_port: u16,
+    /// Port of the S3 service, which `test ecs` looks for (default 9021).
+    pub s3_port: u16,
 }
 
 /// What tells a customer from a part of its name, where customers are a mapping by name.
-const CUSTOMER_KEYS: [&str; 11] = [
+const CUSTOMER_KEYS: [&str; 12] = [
     "customername",
     "username",
     "password",
@@ -60,11 +62,21 @@ const CUSTOMER_KEYS: [&str; 11] = [
     "ssl",
     "proxy_url",
     "diagnostics_port",
+    "s3_port",
 ];
-const VDC_KEYS: [&str; 5] = ["vdcname", "nodes", "username", "password", "diagnostics_port"];
+const VDC_KEYS: [&str; 6] = [
+    "vdcname",
+    "nodes",
+    "username",
+    "password",
+    "diagnostics_port",
+    "s3_port",
+];
 
 /// Port of the diagnostics service.
 const DIAGNOSTICS_PORT: u16 = 9101;
+/// Port of S3 over TLS.
+const S3_PORT: u16 = 9021;
 
 /// Reads `customers` of the section `ecsbeat`.
 pub(super) fn read(section: &Section<'_>) -> Vec<Customer> {
@@ -100,6 +112,7 @@ fn customer(section: &Section<'_>, name: Option<String>) -> Customer {
         username: section.some_text("username"),
         password: section.some_secret("password"),
         diagnostics_port: section.number("diagnostics_port", 1..=65535),
+        s3_port: section.number("s3_port", 1..=65535),
     };
     Customer {
         name,
@@ -118,6 +131,7 @@ struct Login {
     username: Option<String>,
     password: Option<Secret>,
     diagnostics_port: Option<u16>,
+    s3_port: Option<u16>,
 }
 
 fn vdcs(section: &Section<'_>, login: &Login) -> Vec<Vdc> {
@@ -155,6 +169,10 @@ fn vdcs(section: &Section<'_>, login: &Login) -> Vec<Vdc> {
                     .number("diagnostics_port", 1..=65535)
                     .or(login.diagnostics_port)
                     .unwrap_or(DIAGNOSTICS_PORT),
+                s3_port: section
+                    .number("s3_port", 1..=65535)
+                    .or(login.s3_port)
+                    .unwrap_or(S3_PORT),
             }
         });
         names.add("two VDCs of this customer have the name", &vdc.name, &item);

@@ -47,7 +47,7 @@ pub(super) enum ExpandError {
     Open,
     #[error("references are nested too deeply")]
     TooDeep,
-    #[error("{} is not set in the environment and is no other setting; give a default with ${{NAME:default}}", shown(.0))]
+    #[error("{} is no other setting, not set in the environment and not in the keystore; give a default with ${{NAME:default}}", shown(.0))]
     Undefined(String),
     #[error("references make the text or the configuration too large")]
     TooLarge,
@@ -260,15 +260,15 @@ mod tests {
     fn what_cannot_be_filled_in_is_an_error() {
         let settings = settings("a: ${b}\nb: ${a}\nself: x${self}\nlist: [1]\n");
         for (text, expected) in [
-            ("${NONE}", "${NONE} is not set"),
-            ("${EMPTY}", "${EMPTY} is not set"),
+            ("${NONE}", "${NONE} is no other setting"),
+            ("${EMPTY}", "${EMPTY} is no other setting"),
             ("${NONE:?set it}", "set it"),
             ("${HOST", "not closed"),
             ("${a}", "cyclic reference to ${a}"),
             ("${self}", "cyclic reference to ${self}"),
             ("x${list}", "${list} is a list"),
             ("${file:/nonexistent/x}", "cannot read /nonexistent/x"),
-            ("pa${ss!}word", "${…} is not set"),
+            ("pa${ss!}word", "${…} is no other setting"),
         ] {
             let error = expand_with(&settings, text).unwrap_err();
             assert!(error.contains(expected), "{text}: {error}");

@@ -87,6 +87,11 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// Whether there is a reference in it.
+    fn refers(&self) -> bool {
+        matches!(&self.node.data, Data::Scalar(scalar) if scalar.text.contains("${"))
+    }
+
     /// `expected …, found …`.
     pub(super) fn expected(&self, what: &str) {
         self.problem(format!("expected {what}, found {}", self.found()));
@@ -159,7 +164,8 @@ impl<'a> Field<'a> {
                 self.given_text(text.trim());
                 Some(value)
             }
-            Err(reason) if reason.is_empty() => {
+            // A reason may quote the value, which of a reference is not told.
+            Err(reason) if reason.is_empty() || self.refers() => {
                 self.expected(what);
                 None
             }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::load::Environment;
 use super::section::Section;
 use super::{Config, Paths, ecsbeat, ha, http, logging, output, output_kafka, processors, queue, template};
+use crate::keystore::FILE;
 
 /// Reads the whole configuration. Where something is wrong the value is a stand-in, and a problem is told.
 pub(super) fn read(root: &Section<'_>, environment: Environment) -> Config {
@@ -20,6 +21,11 @@ pub(super) fn read(root: &Section<'_>, environment: Environment) -> Config {
             data: directory("data"),
             logs: directory("logs"),
         }
+    });
+    let keystore = root.section("keystore", |section| {
+        section.not_in_this_version("password", ": its password is empty, as in Beats");
+        let file = section.some_text("path").unwrap_or_else(|| FILE.to_owned());
+        path.data.join(file)
     });
     let (ecsbeat, old_shutdown_timeout) = root.section("ecsbeat", |section| ecsbeat::read(section, &path));
     let mut outputs = root.section("output", |section| output::read(section, &path));
@@ -71,6 +77,7 @@ pub(super) fn read(root: &Section<'_>, environment: Environment) -> Config {
             .number::<usize>("max_procs", 0..=1024)
             .filter(|count| *count > 0),
         path,
+        keystore,
         ecsbeat,
         processors: processors::read(root),
         queue,

@@ -19,11 +19,12 @@ use crate::event;
 const KEPT: usize = 16;
 /// Settings that may differ between replicas, with everything below them; `ha.enabled` says nothing where there is a
 /// hash at all.
-const OF_ONE_HOST: [&str; 11] = [
+const OF_ONE_HOST: [&str; 12] = [
     "name",
     "hostname",
     "max_procs",
     "path",
+    "keystore",
     "logging",
     "http",
     "ecsbeat.trace",

@@ -1,7 +1,7 @@
 //! From files, `-E` and flags to a [`Config`].
 //!
-//! Owns the order in which sources are laid over each other (built-in paths, files as given, `-E`, `--path.*`)
-//! and the check of file permissions. What the keys mean is in the sections' own files.
+//! Owns the order in which sources are laid over each other (built-in paths, files as given, `-E`, `--path.*`), the
+//! check of file permissions, and where the keystore is. What the keys mean is in the sections' own files.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,9 +11,10 @@ use super::expand::Lookup;
 use super::node::{Data, Map, Mark, Node, Scalar, Style};
 use super::reader::{Findings, Reader};
 use super::{
-    Config, LogLevel, dotted, general, graft, ha, hashes, log_selectors, merge, overrides, permissions,
-    redact, source,
+    Config, LogLevel, dotted, general, graft, ha, hashes, log_selectors, merge, overrides, redact, source,
 };
+use crate::keystore::{FILE, Keystore, Place};
+use crate::permissions;
 
 /// The file that is read when none is named.
 const DEFAULT_FILE: &str = "ecsbeat.yml";
@@ -83,6 +84,85 @@ pub fn load(sources: &Sources, environment: &dyn Fn(&str) -> Option<String>) -> 
     read(sources, environment).0
 }
 
+/// The merged settings for people to look at: references as they are written, secrets that are written out replaced.
+/// What the keys mean is not looked at, so that no reference need be there.
+pub fn merged(sources: &Sources) -> Result<String, Errors> {
+    Ok(redact::to_yaml(&merged_tree(sources)?))
+}
+
+/// Where the keystore is. Nothing else is looked at: what refers to an entry that is still to be added does no harm.
+pub fn keystore(sources: &Sources, environment: &dyn Fn(&str) -> Option<String>) -> Result<Place, Errors> {
+    let settings = merged_tree(sources)?;
+    place(&settings, sources, environment).map_err(|problem| Errors::new(vec![problem], &[]))
+}
+
+fn merged_tree(sources: &Sources) -> Result<Node, Errors> {
+    let mut problems = Vec::new();
+    let mut names = Vec::new();
+    let merged = tree(sources, &mut problems, &mut names);
+    if problems.is_empty() {
+        Ok(merged)
+    } else {
+        Err(Errors::new(problems, &names))
+    }
+}
+
+/// `keystore.path`, which cannot refer to what the keystore holds.
+fn place(
+    settings: &Node,
+    sources: &Sources,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Place, Problem> {
+    let lookup = Lookup {
+        settings,
+        environment,
+        keystore: &|_| None,
+        directory: &config_directory(sources),
+    };
+    let text = |path: &str| {
+        let Some(node) = settings.at(path) else {
+            return Ok(None);
+        };
+        let Data::Scalar(scalar) = &node.data else {
+            // Its reader says so.
+            return Ok(None);
+        };
+        match lookup.expand(&scalar.text) {
+            Ok(expanded) => Ok(Some(expanded.text).filter(|text| !text.is_empty())),
+            Err(error) => Err(Problem {
+                file: node.mark.file.to_string(),
+                line: Some(node.mark.line).filter(|line| *line > 0),
+                path: path.to_owned(),
+                message: error.to_string(),
+            }),
+        }
+    };
+    let data = text("path.data")?.unwrap_or_default();
+    let file = text("keystore.path")?.unwrap_or_else(|| FILE.to_owned());
+    Ok(Place {
+        path: Path::new(&data).join(file),
+        strict_perms: sources.strict_perms,
+    })
+}
+
+/// The entries that references may name.
+fn kept(
+    settings: &Node,
+    sources: &Sources,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Keystore, Problem> {
+    let place = place(settings, sources, environment)?;
+    match Keystore::read(&place) {
+        Ok(store) => Ok(store.unwrap_or_default()),
+        Err(error) => Err(Problem {
+            file: "keystore".to_owned(),
+            line: None,
+            path: String::new(),
+            message: error.to_string(),
+        }),
+    }
+}
+
 /// As `load`, with what the reading found beside the values.
 pub(super) fn read(
     sources: &Sources,
@@ -104,11 +184,14 @@ pub(super) fn read(
     let redacted_yaml = redact::to_yaml(&merged);
     let settings = graft::graft(&merged, &mut problems);
     let directory = config_directory(sources);
+    let store = kept(&settings, sources, environment).unwrap_or_else(|problem| {
+        problems.push(problem);
+        Keystore::default()
+    });
     let lookup = Lookup {
         settings: &settings,
         environment,
-        // The keystore's place: names that neither the settings nor the environment know.
-        keystore: &|_| None,
+        keystore: &|name| store.text(name),
         directory: &directory,
     };
     let mut visible = settings.clone();

@@ -37,7 +37,6 @@ mod output_network;
 mod output_redis;
 mod overrides;
 mod pattern;
-mod permissions;
 mod processor;
 mod processor_options;
 mod processors;
@@ -75,7 +74,7 @@ pub use errors::{Errors, Problem};
 pub use etcd::Etcd;
 pub use ha::Ha;
 pub use http::Http;
-pub use load::{Environment, Sources, load};
+pub use load::{Environment, Sources, keystore, load, merged};
 pub use log_selectors::selected;
 pub use logging::{LogFiles, LogLevel, Logging};
 pub use output::{ConsoleOutput, FileOutput, OutputConfig};
@@ -114,6 +113,8 @@ pub struct Config {
     pub max_procs: Option<usize>,
     /// `path.*`.
     pub path: Paths,
+    /// `keystore.path`: the file of secrets; `path.data/ecsbeat.keystore` unless set.
+    pub keystore: PathBuf,
     /// `ecsbeat.*`.
     pub ecsbeat: Ecsbeat,
     /// `processors`: for the events of every command, after the command's own.

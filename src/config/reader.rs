@@ -15,7 +15,7 @@ use super::node::{Mark, Node};
 use super::section::Section;
 
 /// More siblings than this in a message are no help.
-const MAX_SHOWN_KEYS: usize = 16;
+const MAX_SHOWN_KEYS: usize = 20;
 
 /// Collects while sections read.
 pub(super) struct Reader<'a> {

@@ -37,7 +37,7 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// Time from one warning about a node to the next.
 const PAUSE_BETWEEN_WARNINGS: Duration = Duration::from_secs(600);
 /// Longest wait for a connection; part of `reqtimeout`.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The client of one VDC of one customer.
 pub struct Client {

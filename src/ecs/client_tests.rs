@@ -35,6 +35,7 @@ fn client(sim: &Sim, max_attempts: u32) -> Client {
         password: Secret::new("CANARY-password-monitor"),
         nodes,
         diagnostics_port: sim.diag_port().unwrap_or(9101),
+        s3_port: 9021,
     };
     let customer = Customer {
         name: "EMC".to_owned(),

@@ -326,6 +326,7 @@ async fn commands_tell_how_each_unit_fares() {
         unsupported: false,
         failures: 2,
         missed_ticks: 1,
+        ended: false,
     }));
     tokio::time::pause();
     let (status, body) = get(&endpoints, "/commands").await;

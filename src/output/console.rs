@@ -11,13 +11,13 @@ use prometheus_client::metrics::counter::Counter;
 use rustix::fs::OFlags;
 
 use super::codec::Encoder;
-use super::steps::Steps;
 use super::tally::Tally;
 use super::writer::{Encoded, Interrupted, Leave, Records, Target, Writer, stopped};
 use super::{BuildError, Outcome, Sink, SinkError};
 use crate::config::ConsoleOutput;
 use crate::election::Permit;
 use crate::event::{Event, EventId};
+use crate::steps::Steps;
 
 /// Bytes handed to the system at once; between them the write can be stopped.
 const CHUNK: usize = 64 * 1024;

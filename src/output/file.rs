@@ -13,7 +13,6 @@ use super::directory::{self, Found, Size};
 use super::durable::{Medium, at};
 use super::format::Format;
 use super::rotation::{RotatingFile, Rotation};
-use super::steps::Steps;
 use super::tally::Tally;
 use super::writer::{Encoded, Interrupted, Leave, Records, Target, Writer};
 use super::{BuildError, Outcome, Sink, SinkError};
@@ -21,6 +20,7 @@ use crate::clock::Clock;
 use crate::config::FileOutput;
 use crate::election::Permit;
 use crate::event::Event;
+use crate::steps::Steps;
 
 /// A sequence of files.
 #[derive(Debug)]

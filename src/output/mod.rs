@@ -8,7 +8,6 @@
 mod codec;
 mod console;
 mod dead_letter;
-mod dial;
 mod directory;
 mod document;
 mod durable;
@@ -23,7 +22,6 @@ pub mod rotation;
 #[cfg(test)]
 mod samples;
 pub mod selector;
-pub mod steps;
 mod tally;
 mod writer;
 
@@ -35,15 +33,16 @@ pub use elasticsearch::Elasticsearch;
 pub use file::FileSink;
 pub use kafka::Kafka;
 pub use logstash::Logstash;
-use steps::Steps;
 
 use crate::clock::Clock;
 use crate::config::{BackoffConfig, OutputConfig, Template};
+use crate::dial::DialError;
 use crate::election::Permit;
 use crate::event::Event;
 // Format strings are everywhere in the outputs.
 pub use crate::format;
 use crate::format::FormatError;
+use crate::steps::Steps;
 use crate::telemetry::metrics::{Metrics, OutputLabels};
 use crate::tls::TlsError;
 
@@ -160,6 +159,12 @@ impl SinkError {
     }
 }
 
+impl From<DialError> for SinkError {
+    fn from(error: DialError) -> Self {
+        Self::Transport(error.to_string())
+    }
+}
+
 /// An output whose settings cannot be used. The text begins with the setting's full path.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
@@ -187,6 +192,13 @@ pub enum BuildError {
         /// What is wrong and what to do.
         problem: String,
     },
+}
+
+impl BuildError {
+    /// Puts the path of the section before an error in its `ssl`.
+    fn tls(section: &'static str) -> impl Fn(TlsError) -> Self {
+        move |error| Self::Tls { section, error }
+    }
 }
 
 /// One connection to an output. Several of one output may run side by side.

@@ -29,6 +29,7 @@ pub(in crate::schedule) fn unit(level: Level) -> (Arc<Unit>, Line) {
             port: 1,
         }],
         diagnostics_port: 1,
+        s3_port: 1,
     };
     let customer = Customer {
         name: "EMC".to_owned(),

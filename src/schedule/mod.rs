@@ -57,11 +57,14 @@ pub async fn run(unit: Unit, plan: Plan) -> Ended {
         () = plan.stop.cancelled() => return Ended { well: false },
     }
     let progress = Progress::new(Arc::clone(&unit), &plan);
-    if unit.command.window.is_some() {
+    let ending = progress.ending();
+    let ended = if unit.command.window.is_some() {
         windowed::run(unit, plan, progress).await
     } else {
         gauge::run(unit, plan, progress).await
-    }
+    };
+    ending();
+    ended
 }
 
 /// Writes a checkpoint. A failure is told, not at each try, and gone over: the next one holds this one's progress too.

@@ -143,6 +143,17 @@ impl Progress {
         self.show();
     }
 
+    /// Tells, once it is called, that the unit has ended.
+    pub(super) fn ending(&self) -> impl FnOnce() + Send + use<> {
+        let slot = Arc::clone(&self.slot);
+        move || {
+            slot.rcu(|now| UnitStatus {
+                ended: true,
+                ..UnitStatus::clone(now)
+            });
+        }
+    }
+
     fn show(&self) {
         self.slot.store(Arc::new(self.now.clone()));
     }

@@ -4,11 +4,11 @@
 //! cryptography provider (ring) is always passed explicitly, so that nothing depends on a process-wide default
 //! that somebody must install first. Must never weaken what the settings ask for, and never shows a key.
 
+mod certificate;
 mod material;
 mod pem;
 #[cfg(test)]
 mod tests;
-mod validity;
 mod verify;
 
 use std::sync::{Arc, OnceLock};
@@ -161,8 +161,13 @@ pub fn advice(error: &(dyn std::error::Error + 'static)) -> Option<&'static str>
 
 /// The end of a certificate's validity; `None` where it cannot be read.
 pub fn valid_until(certificate: &[u8]) -> Option<jiff::Timestamp> {
-    let (_, until) = validity::period(certificate)?;
+    let (_, until) = certificate::period(certificate)?;
     jiff::Timestamp::from_second(until).ok()
+}
+
+/// Whose certificate it is; `None` where it does not say, or cannot be read.
+pub fn subject(certificate: &[u8]) -> Option<String> {
+    certificate::subject(certificate)
 }
 
 /// The TLS error among the causes of `error`. `io::Error` hides what it wraps from `source`, so it is opened.

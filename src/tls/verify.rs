@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
-use super::validity;
+use super::certificate;
 
 /// Checks servers as the settings ask.
 #[derive(Debug)]
@@ -102,7 +102,7 @@ impl Trust {
 
 fn check_period(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
     let refused = |why| Err(Error::InvalidCertificate(why));
-    let Some((from, until)) = validity::period(certificate) else {
+    let Some((from, until)) = certificate::period(certificate) else {
         return refused(CertificateError::BadEncoding);
     };
     let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);

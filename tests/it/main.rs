@@ -12,6 +12,8 @@
     reason = "a test fails by panicking, tells what it skips, and reads like a story"
 )]
 
+/// Commands of the real binary: what they print, change and end with.
+mod commands;
 /// `ecsbeat.yml`: the sample, the 2017 file, what is refused and how it is told.
 mod config;
 /// The section `ha`: what it takes, what it refuses, and by what replicas know that they were configured alike.

@@ -7,6 +7,7 @@
 mod answer;
 mod bulk;
 mod client;
+mod install;
 mod publish;
 mod reach;
 mod setup;
@@ -31,6 +32,7 @@ use crate::config::{ElasticsearchOutput, NonIndexable, Template};
 use crate::election::Permit;
 use crate::event::Event;
 use client::Client;
+pub use install::install;
 pub(super) use reach::test;
 pub use template::index_template;
 
@@ -128,10 +130,7 @@ impl Elasticsearch {
             compression_level: config.compression_level,
             timeout: config.timeout,
             dead_letters,
-            template: template.enabled.then(|| setup::Loadable {
-                name: template.name.clone(),
-                body: index_template(template),
-            }),
+            template: template.enabled.then(|| setup::Loadable::of(template)),
             overwrite: AtomicBool::new(template.overwrite),
             written: written.clone(),
         });

@@ -9,22 +9,14 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::super::BuildError;
-use super::super::dial::Dialer;
-use super::super::steps::Steps;
 use super::client::{Client, uses_environment};
 use super::{Deadline, setup};
-use crate::config::{ElasticsearchOutput, HostPort, Socks};
+use crate::config::ElasticsearchOutput;
+use crate::dial::{Way, address};
 use crate::election::Permit;
+use crate::steps::Steps;
 
 const SECTION: &str = "output.elasticsearch";
-
-/// Whom the first connection goes to.
-enum Way {
-    Direct,
-    Socks(Socks),
-    /// A proxy that is told the host with the request.
-    Proxy(Url),
-}
 
 /// Tries every host once.
 pub(in crate::output) async fn test(
@@ -39,58 +31,19 @@ pub(in crate::output) async fn test(
             at: Instant::now() + config.timeout.min(permit.budget()),
             permit: permit.clone(),
         };
-        let way = Way::to(url, config.proxy_url.as_ref(), environment.as_ref());
+        let way = way(url, config.proxy_url.as_ref(), environment.as_ref());
         steps.enter(&format!("elasticsearch: {}", client.name(host)));
         steps.ok("parse url");
-        if connect(config, url, &way, &deadline, steps).await? {
+        let secure = url.scheme() == "https";
+        let reached = way
+            .try_to(&address(url), secure, &config.ssl, deadline.at, steps)
+            .await;
+        if reached.map_err(BuildError::tls(SECTION))? {
             talk(&client, host, &deadline, steps).await;
         }
         steps.leave();
     }
     Ok(())
-}
-
-/// Whether a connection could be made.
-async fn connect(
-    config: &ElasticsearchOutput,
-    url: &Url,
-    way: &Way,
-    deadline: &Deadline,
-    steps: &mut Steps,
-) -> Result<bool, BuildError> {
-    let secure = url.scheme() == "https";
-    let proxy = match way {
-        Way::Direct => None,
-        Way::Socks(socks) => Some(socks),
-        Way::Proxy(proxy) => {
-            let reached = connect_to_proxy(config, proxy, deadline, steps).await?;
-            if reached && secure {
-                steps.fact("TLS", &"through the proxy, with the next step");
-            } else if reached {
-                steps.warn("TLS", "secure connection disabled");
-            }
-            return Ok(reached);
-        }
-    };
-    let dialer = Dialer::new(SECTION, &config.ssl, secure, proxy)?;
-    Ok(dialer
-        .dial(&address(url), secure, deadline.at, steps)
-        .await
-        .is_ok())
-}
-
-async fn connect_to_proxy(
-    config: &ElasticsearchOutput,
-    proxy: &Url,
-    deadline: &Deadline,
-    steps: &mut Steps,
-) -> Result<bool, BuildError> {
-    let (secure, address) = (proxy.scheme() == "https", address(proxy));
-    let dialer = Dialer::new(SECTION, &config.ssl, secure, None)?;
-    steps.enter(&format!("proxy: {}://{address}", proxy.scheme()));
-    let reached = dialer.dial(&address, secure, deadline.at, steps).await;
-    steps.leave();
-    Ok(reached.is_ok())
 }
 
 async fn talk(client: &Client, host: usize, deadline: &Deadline, steps: &mut Steps) {
@@ -102,17 +55,11 @@ async fn talk(client: &Client, host: usize, deadline: &Deadline, steps: &mut Ste
     }
 }
 
-impl Way {
-    fn to(url: &Url, configured: Option<&Url>, environment: Option<&Matcher>) -> Self {
-        let proxy = configured.cloned().or_else(|| of_environment(environment?, url));
-        match proxy {
-            None => Self::Direct,
-            Some(proxy) => match Socks::of(&proxy, proxy.scheme() == "socks5") {
-                Some(socks) => Self::Socks(socks),
-                None => Self::Proxy(proxy),
-            },
-        }
-    }
+/// The way of the settings, or else of the environment.
+fn way(url: &Url, configured: Option<&Url>, environment: Option<&Matcher>) -> Way {
+    let of_environment = || of_environment(environment?, url);
+    let proxy = configured.cloned().or_else(of_environment);
+    Way::through(proxy.as_ref())
 }
 
 /// The proxy that HTTP(S)_PROXY and `NO_PROXY` say, found as the client itself finds it.
@@ -126,26 +73,15 @@ fn of_environment(environment: &Matcher, url: &Url) -> Option<Url> {
     Some(proxy)
 }
 
-fn address(url: &Url) -> HostPort {
-    HostPort {
-        host: url
-            .host_str()
-            .unwrap_or_default()
-            .trim_matches(['[', ']'])
-            .to_owned(),
-        port: url.port_or_known_default().unwrap_or(1080),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn way(configured: Option<&str>, environment: Option<&str>) -> String {
+    fn told(configured: Option<&str>, environment: Option<&str>) -> String {
         let url = Url::parse("http://es:9200/").unwrap();
         let configured = configured.map(|proxy| Url::parse(proxy).unwrap());
         let environment = environment.map(|proxy| Matcher::builder().all(proxy).build());
-        match Way::to(&url, configured.as_ref(), environment.as_ref()) {
+        match way(&url, configured.as_ref(), environment.as_ref()) {
             Way::Direct => "direct".to_owned(),
             Way::Proxy(proxy) => format!("{} {}", proxy.scheme(), address(&proxy)),
             Way::Socks(socks) => {
@@ -158,18 +94,18 @@ mod tests {
 
     #[test]
     fn the_way_is_that_of_the_settings_or_else_of_the_environment() {
-        assert_eq!(way(None, None), "direct");
-        assert_eq!(way(Some("http://p"), Some("http://q:1")), "http p:80");
-        assert_eq!(way(None, Some("q:3128")), "http q:3128");
-        assert_eq!(way(None, Some("https://[::1]:9")), "https [::1]:9");
+        assert_eq!(told(None, None), "direct");
+        assert_eq!(told(Some("http://p"), Some("http://q:1")), "http p:80");
+        assert_eq!(told(None, Some("q:3128")), "http q:3128");
+        assert_eq!(told(None, Some("https://[::1]:9")), "https [::1]:9");
         assert_eq!(
-            way(Some("socks5://me:p%40ss@p"), None),
+            told(Some("socks5://me:p%40ss@p"), None),
             "socks p:1080 Some(\"me\") Some(\"p@ss\") true"
         );
         assert_eq!(
-            way(None, Some("socks5h://me:p%40ss@q:9")),
+            told(None, Some("socks5h://me:p%40ss@q:9")),
             "socks q:9 Some(\"me\") Some(\"p@ss\") false"
         );
-        assert_eq!(way(None, Some("socks4://q")), "socks4 q:1080");
+        assert_eq!(told(None, Some("socks4://q")), "socks4 q:1080");
     }
 }

@@ -1,8 +1,8 @@
 //! What happens on connecting, before the first event.
 //!
 //! Owns the check of the server's version and the loading of the index template. There is no product check:
-//! OpenSearch is as welcome as Elasticsearch. Indices and data streams are never created here; the first event
-//! does that, through the template.
+//! OpenSearch is as welcome as Elasticsearch. Indices and data streams are not created on connecting; the first event
+//! does that, through the template. `ecsbeat setup` asks for a data stream before that.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -10,6 +10,8 @@ use serde_json::Value;
 use super::super::SinkError;
 use super::Deadline;
 use super::client::{Body, Client, Method, Request};
+use super::template::index_template;
+use crate::config::Template;
 
 /// Oldest Elasticsearch with composable index templates.
 const OLDEST: (u32, u32) = (7, 8);
@@ -18,6 +20,16 @@ const OLDEST: (u32, u32) = (7, 8);
 pub(super) struct Loadable {
     pub(super) name: String,
     pub(super) body: Value,
+}
+
+impl Loadable {
+    /// The template of the configuration.
+    pub(super) fn of(template: &Template) -> Self {
+        Self {
+            name: template.name.clone(),
+            body: index_template(template),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -71,6 +83,34 @@ pub(super) async fn greet(
         Some(distribution) => format!("{} ({distribution})", version.number),
         None => version.number,
     }))
+}
+
+/// Makes the data stream `name`, unless it is there. Tells whether it did.
+pub(super) async fn make_data_stream(
+    client: &Client,
+    host: usize,
+    name: &str,
+    deadline: &Deadline,
+) -> Result<bool, SinkError> {
+    let path = ["_data_stream", name];
+    let ask = |method| Request {
+        method,
+        path: &path,
+        query: &[],
+        body: None,
+    };
+    let doing = "making the data stream";
+    let answer = client.send(host, ask(Method::GET), deadline).await?;
+    match answer.status {
+        200..=299 => return Ok(false),
+        404 => {}
+        _ => return Err(client.refusal(host, doing, &answer)),
+    }
+    let answer = client.send(host, ask(Method::PUT), deadline).await?;
+    match answer.status {
+        200..=299 => Ok(true),
+        _ => Err(client.refusal(host, doing, &answer)),
+    }
 }
 
 /// Loads the template where there is none of its name, or where `overwrite` says so. Tells whether it did.

@@ -12,10 +12,10 @@ use super::client::Client;
 use super::properties::properties;
 use super::time::Time;
 use crate::config::{Fencing, KafkaOutput};
-use crate::output::dial::Dialer;
-use crate::output::steps::Steps;
+use crate::dial::Dialer;
 use crate::output::writer::Leave;
 use crate::output::{BuildError, SinkError};
+use crate::steps::Steps;
 
 /// What was found of the cluster.
 struct Found {
@@ -29,7 +29,7 @@ struct Found {
 /// An error is one of the settings.
 pub async fn test(config: &KafkaOutput, steps: &mut Steps) -> Result<(), BuildError> {
     let secure = config.ssl.enabled == Some(true);
-    let dialer = Dialer::new("output.kafka", &config.ssl, secure, None)?;
+    let dialer = Dialer::new(&config.ssl, secure, None).map_err(BuildError::tls("output.kafka"))?;
     for host in &config.hosts {
         steps.enter(&format!("kafka: {host}"));
         let deadline = Instant::now() + config.timeout;

@@ -9,9 +9,9 @@ use tokio::time::{Instant, timeout};
 
 use super::acks::Lost;
 use crate::config::{HostPort, LogstashOutput};
-use crate::output::dial::{Dialer, Stream};
-use crate::output::steps::Steps;
+use crate::dial::{Dialer, Stream};
 use crate::output::{BuildError, SinkError};
+use crate::steps::Steps;
 
 /// How long a server that is tested may take to show that it wants no connection: in TLS 1.3 the refusal of a client
 /// certificate comes after the handshake.
@@ -54,7 +54,8 @@ impl Servers {
         }
         Ok(Self {
             hosts: config.hosts.clone(),
-            dialer: Dialer::new("output.logstash", &network.ssl, secure, network.proxy.as_ref())?,
+            dialer: Dialer::new(&network.ssl, secure, network.proxy.as_ref())
+                .map_err(BuildError::tls("output.logstash"))?,
             secure,
         })
     }
@@ -74,9 +75,8 @@ impl Dial for Servers {
 
     async fn dial(&self, host: usize, deadline: Instant) -> Result<Stream, SinkError> {
         let steps = &mut Steps::untold();
-        self.dialer
-            .dial(&self.hosts[host], self.secure, deadline, steps)
-            .await
+        let dialled = self.dialer.dial(&self.hosts[host], self.secure, deadline, steps);
+        Ok(dialled.await?)
     }
 }
 

@@ -16,9 +16,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout_at;
 
 use super::super::SinkError;
-use super::super::dial::Stream;
 use super::{Deadline, refusal};
 use crate::config::{HostPort, RedisHost};
+use crate::dial::Stream;
 use crate::election::{NoTenure, Permit};
 use crate::tls;
 

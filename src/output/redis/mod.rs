@@ -21,15 +21,15 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::time::Instant;
 
 use super::codec::Encoder;
-use super::dial::Dialer;
 use super::hosts::{Chosen, look_until};
 use super::metadata::Metadata;
 use super::selector::Selector;
-use super::steps::Steps;
 use super::{BuildError, Outcome, Sink, SinkError};
 use crate::config::{RedisHost, RedisOutput, RedisType};
+use crate::dial::Dialer;
 use crate::election::Permit;
 use crate::event::Event;
+use crate::steps::Steps;
 use connection::Connection;
 
 /// The path of the settings.
@@ -207,7 +207,8 @@ impl Shared {
         let network = &config.network;
         let tls = config.hosts.iter().any(|host| host.tls);
         Ok(Self {
-            dialer: Dialer::new(SECTION, &network.ssl, tls, network.proxy.as_ref())?,
+            dialer: Dialer::new(&network.ssl, tls, network.proxy.as_ref())
+                .map_err(BuildError::tls(SECTION))?,
             hosts: config.hosts.clone(),
             datatype: config.datatype,
             key: Selector::new((&key("keys"), &config.keys), (&key("key"), Some(&config.key)))?,

@@ -2,21 +2,20 @@
 //! them anew.
 
 use std::fs;
-use std::io::Read as _;
 use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
-use std::path::Path;
 
 use ecs_sim::bulk::{Bulk, BulkFault, BulkRule, Config};
 use rdkafka::types::RDKafkaRespErr;
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use crate::support::golden;
 use crate::support::kafka::Brokers;
 use crate::support::process::{Ended, Home, Process, SOON};
 use crate::support::redis::{self, Reply};
+use crate::support::terminal::{On, Terminal};
 
 const SETTINGS: &str = "\
 ecsbeat.customers: [{customername: one, username: u, password: p, vdcs: [{vdcname: v, nodes: [10.1.83.51]}]}]
@@ -35,43 +34,23 @@ async fn tried(output: &str) -> Ended {
 
 /// What differs from run to run.
 fn levelled(text: &str, replaced: &[(&str, &str)]) -> String {
-    let mut text = text.to_owned();
-    for (found, name) in replaced {
-        text = text.replace(found, name);
-    }
-    let line = |line: &str| {
-        // These words are the system's or librdkafka's own.
-        for (before, name) in [
-            ("certificate valid until: ", "DATE"),
-            ("free space: ", "SIZE"),
-            ("cluster id: ", "ID"),
-            ("Connection refused (after ", "TIMES"),
-            ("failed to lookup address information: ", "REASON"),
-        ] {
-            if let Some(start) = line.find(before) {
-                return format!("{}{name}\n", &line[..start + before.len()]);
-            }
-        }
-        format!("{line}\n")
-    };
-    text.lines().map(line).collect()
-}
-
-#[track_caller]
-fn golden(name: &str, found: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/data/test-output")
-        .join(format!("{name}.txt"));
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, found).unwrap();
-    }
-    assert_eq!(found, fs::read_to_string(&path).unwrap_or_default(), "{name}");
+    // These words are the system's or librdkafka's own.
+    let cut = [
+        ("certificate valid until: ", "DATE"),
+        ("free space: ", "SIZE"),
+        ("cluster id: ", "ID"),
+        ("Connection refused (after ", "TIMES"),
+        ("failed to lookup address information: ", "REASON"),
+    ];
+    golden::levelled(text, replaced, &cut)
 }
 
 #[track_caller]
 fn check(name: &str, ended: &Ended, code: i32, replaced: &[(&str, &str)]) {
-    golden(name, &levelled(&ended.expect(code).stdout, replaced));
+    golden::golden(
+        &format!("test-output/{name}"),
+        &levelled(&ended.expect(code).stdout, replaced),
+    );
     assert!(!ended.stdout.contains("CANARY"), "{}", ended.stdout);
 }
 
@@ -349,28 +328,11 @@ async fn files_and_the_console() {
 
 /// What the command prints on a terminal.
 async fn on_a_terminal(home: &Home, environment: &[(&str, &str)]) -> String {
-    let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&controller).unwrap();
-    unlockpt(&controller).unwrap();
-    let name = ptsname(&controller, Vec::new()).unwrap().into_string().unwrap();
-    let terminal = fs::OpenOptions::new().read(true).write(true).open(name).unwrap();
-    let mut child = home
-        .command(&["test", "output"])
-        .envs(environment.iter().copied())
-        .stdout(terminal)
-        .spawn()
-        .unwrap();
-    let reading = std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        // It ends with an error when nobody has the terminal open any more.
-        let _ = fs::File::from(controller).read_to_end(&mut bytes);
-        String::from_utf8(bytes).unwrap()
-    });
-    let text = tokio::task::spawn_blocking(move || {
-        assert!(child.wait().unwrap().success());
-        reading.join().unwrap()
-    });
-    text.await.unwrap()
+    let mut command = home.command(&["test", "output"]);
+    command.envs(environment.iter().copied());
+    let (status, text) = Terminal::start(command, On::Stdout).ended().await;
+    assert!(status.success(), "{text}");
+    text
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

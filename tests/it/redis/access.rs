@@ -1,7 +1,7 @@
 //! Passwords, users, TLS, proxies: who gets in, and what is said to whoever does not.
 
-use ecsbeat::output::steps::Steps;
 use ecsbeat::output::{SinkError, test};
+use ecsbeat::steps::Steps;
 
 use super::socks::Socks;
 use super::{configured, deliver, events, numbers, output, permit, refused};

@@ -13,6 +13,8 @@ pub(crate) mod chromium;
 pub(crate) mod cluster;
 /// Real etcd clusters.
 pub(crate) mod etcd;
+/// Texts in files.
+pub(crate) mod golden;
 /// Kafka brokers, what stands before them, and a reader.
 pub(crate) mod kafka;
 /// A recording server of the Lumberjack protocol.
@@ -28,6 +30,8 @@ mod rig;
 pub(crate) mod still;
 /// A proxy that loses connections.
 pub(crate) mod swallower;
+/// A terminal, and who sits there.
+pub(crate) mod terminal;
 /// What of the logs must have been delivered, and what was.
 pub(crate) mod windowed;
 

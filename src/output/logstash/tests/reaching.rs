@@ -8,8 +8,8 @@ use super::*;
 use crate::config::{BackoffConfig, HostPort, LogstashOutput, Network, Secret, Ssl};
 use crate::output::Sink as _;
 use crate::output::logstash::{Logstash, test};
-use crate::output::steps::Steps;
-use crate::output::steps::tests::Told;
+use crate::steps::Steps;
+use crate::steps::tests::Told;
 use crate::tls;
 
 /// A certificate for `localhost` that stands for itself, with its key.

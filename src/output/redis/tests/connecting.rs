@@ -3,8 +3,8 @@
 use super::*;
 use crate::config::Secret;
 use crate::output::redis::test;
-use crate::output::steps::Steps;
-use crate::output::steps::tests::Told;
+use crate::steps::Steps;
+use crate::steps::tests::Told;
 
 /// A host that is logged in to.
 fn with_login(server: &Server, username: Option<&str>, db: u32) -> RedisOutput {

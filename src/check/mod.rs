@@ -2,7 +2,9 @@
 //!
 //! Owns the trees of steps that these commands print. Changes nothing at the other side.
 
-use std::io::{IsTerminal as _, Write as _};
+mod ecs;
+
+use std::io::Write as _;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -12,9 +14,11 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::election::solo;
 use crate::output;
-use crate::output::steps::Steps;
+use crate::progress::is_colourful;
+use crate::steps::Steps;
 use crate::telemetry::metrics::Metrics;
 use crate::tls;
+pub use ecs::ecs;
 
 /// Everything that can be told without reaching anybody: files, keys, certificates.
 pub fn config(config: &Config) -> anyhow::Result<Outcome> {
@@ -39,7 +43,9 @@ pub fn config(config: &Config) -> anyhow::Result<Outcome> {
 pub async fn outputs(config: &Config) -> anyhow::Result<Outcome> {
     let tenure = solo(&config.name, CancellationToken::new());
     let metrics = Metrics::new();
-    let mut steps = Steps::told(std::io::stdout(), is_colourful());
+    let stdout = std::io::stdout();
+    let colour = is_colourful(&stdout);
+    let mut steps = Steps::told(stdout, colour);
     for output in &config.outputs {
         let built = output::build(output, &config.template, &metrics, &Clock::system())?;
         let timeout = built
@@ -53,44 +59,6 @@ pub async fn outputs(config: &Config) -> anyhow::Result<Outcome> {
     } else {
         Outcome::Well
     })
-}
-
-/// Colours are for terminals, and not for everybody: see <https://no-color.org>.
-fn is_colourful() -> bool {
-    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    std::io::stdout().is_terminal()
-        && !is_set("NO_COLOR")
-        && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
-}
-
-/// Logs in to every VDC and reads its inventory.
-pub async fn ecs(config: &Config) -> anyhow::Result<Outcome> {
-    let mut outcome = Outcome::Well;
-    for client in clients(&config.ecsbeat, &Metrics::new())?.iter().flatten() {
-        say(&format!("{}/{}...\n", client.customer(), client.name()));
-        match client.read_inventory().await {
-            Ok(inventory) => {
-                say(&format!(
-                    "  log in... OK\n  vdc: {} ({})\n",
-                    inventory.vdc_name, inventory.vdc_id
-                ));
-                if let Some(theirs) = client.source_time() {
-                    let skew = theirs.duration_since(Clock::system().now()).as_secs();
-                    let word = if skew.abs() > 60 { "WARN" } else { "OK" };
-                    say(&format!("  clock... {word} {skew}s from ours\n"));
-                }
-                for node in &inventory.nodes {
-                    say(&format!("  node {} {} {}\n", node.name, node.ip, node.version));
-                }
-            }
-            Err(error) => {
-                outcome = Outcome::Incomplete;
-                say(&format!("  log in... ERROR {error}\n"));
-            }
-        }
-        client.logout().await;
-    }
-    Ok(outcome)
 }
 
 fn say(text: &str) {

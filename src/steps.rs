@@ -1,17 +1,24 @@
-//! The steps of reaching a server, as `test output` tells them.
+//! The steps of reaching a server, as `test output` and `test ecs` tell them.
 //!
 //! Owns the tree's shape, which is that of Beats: two spaces a level, `OK`, `WARN` or `ERROR` behind each step. A run
-//! tells nobody its steps. Knows no output.
+//! tells nobody its steps. Knows no output and no ECS.
 
 use std::fmt;
 use std::io::Write;
 
 /// Takes the steps and writes them out as they happen.
 pub struct Steps {
-    out: Option<Box<dyn Write + Send>>,
+    out: Out,
     colour: bool,
     level: usize,
     failed: bool,
+}
+
+/// Where the lines go.
+enum Out {
+    Nowhere,
+    Told(Box<dyn Write + Send>),
+    Kept(String),
 }
 
 impl fmt::Debug for Steps {
@@ -27,7 +34,7 @@ impl Steps {
     /// Steps that nobody wants to hear of.
     pub fn untold() -> Self {
         Self {
-            out: None,
+            out: Out::Nowhere,
             colour: false,
             level: 0,
             failed: false,
@@ -37,10 +44,30 @@ impl Steps {
     /// Steps that are written to `out`; `colour` for a terminal.
     pub fn told(out: impl Write + Send + 'static, colour: bool) -> Self {
         Self {
-            out: Some(Box::new(out)),
+            out: Out::Told(Box::new(out)),
             colour,
             level: 0,
             failed: false,
+        }
+    }
+
+    /// Steps of something that is done at the same time as others: kept until they are [joined](Steps::join), below
+    /// the present group.
+    #[must_use]
+    pub fn branch(&self) -> Self {
+        Self {
+            out: Out::Kept(String::new()),
+            colour: self.colour,
+            level: self.level,
+            failed: false,
+        }
+    }
+
+    /// Tells what a branch has kept.
+    pub fn join(&mut self, branch: Self) {
+        self.failed |= branch.failed;
+        if let Out::Kept(text) = branch.out {
+            self.write(&text);
         }
     }
 
@@ -59,6 +86,12 @@ impl Steps {
     pub fn ok(&mut self, step: &str) {
         let word = self.word("OK", "32");
         self.line(format_args!("{step}... {word}"));
+    }
+
+    /// A step that worked, and what came of it.
+    pub fn done(&mut self, step: &str, what: &dyn fmt::Display) {
+        let word = self.word("OK", "32");
+        self.line(format_args!("{step}... {word} {what}"));
     }
 
     /// A step that worked, but perhaps not as it should.
@@ -88,6 +121,11 @@ impl Steps {
         self.line(format_args!("{key}: {value}"));
     }
 
+    /// A line that is no step.
+    pub fn say(&mut self, text: &str) {
+        self.line(format_args!("{text}"));
+    }
+
     /// Whether a step failed since the beginning.
     pub fn have_failed(&self) -> bool {
         self.failed
@@ -102,16 +140,26 @@ impl Steps {
     }
 
     fn line(&mut self, text: fmt::Arguments<'_>) {
-        if let Some(out) = &mut self.out {
-            // Whoever closed the pipe does not want the rest.
-            let _ = writeln!(out, "{:width$}{text}", "", width = 2 * self.level);
-            let _ = out.flush();
+        if !matches!(self.out, Out::Nowhere) {
+            self.write(&format!("{:width$}{text}\n", "", width = 2 * self.level));
+        }
+    }
+
+    fn write(&mut self, lines: &str) {
+        match &mut self.out {
+            Out::Nowhere => {}
+            Out::Kept(text) => text.push_str(lines),
+            Out::Told(out) => {
+                // Whoever closed the pipe does not want the rest.
+                let _ = out.write_all(lines.as_bytes());
+                let _ = out.flush();
+            }
         }
     }
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use std::io;
     use std::sync::{Arc, Mutex};
 
@@ -119,10 +167,10 @@ pub(super) mod tests {
 
     /// What was told, for looking at it.
     #[derive(Clone, Default)]
-    pub(in crate::output) struct Told(Arc<Mutex<Vec<u8>>>);
+    pub(crate) struct Told(Arc<Mutex<Vec<u8>>>);
 
     impl Told {
-        pub(in crate::output) fn text(&self) -> String {
+        pub(crate) fn text(&self) -> String {
             String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
         }
     }
@@ -157,6 +205,27 @@ pub(super) mod tests {
             told.text(),
             "elasticsearch: http://localhost:9200...\n  connection...\n    parse host... OK\n    addresses: \
              127.0.0.1\n  TLS... WARN secure connection disabled\n  talk to server... ERROR refused\n"
+        );
+    }
+
+    #[test]
+    fn branches_are_told_when_they_are_joined_whatever_was_first() {
+        let told = Told::default();
+        let mut steps = Steps::told(told.clone(), false);
+        steps.enter("vdc");
+        let (mut one, mut two) = (steps.branch(), steps.branch());
+        two.enter("two");
+        two.failed("dial up", &"refused");
+        one.done("one", &"here");
+        assert_eq!(told.text(), "vdc...\n");
+        steps.join(one);
+        assert!(!steps.have_failed());
+        steps.join(two);
+        assert!(steps.have_failed());
+        steps.ok("end");
+        assert_eq!(
+            told.text(),
+            "vdc...\n  one... OK here\n  two...\n    dial up... ERROR refused\n  end... OK\n"
         );
     }
 

@@ -1,7 +1,9 @@
-//! Connections to the servers of outputs that speak a protocol of their own.
+//! Connections to servers: of outputs that speak a protocol of their own, and of everybody whose steps are told.
 //!
-//! Owns the way from `host:port` to a stream: names resolved anew each time, a SOCKS5 proxy where one is set, TLS as
+//! Owns the path from `host:port` to a stream: names resolved anew each time, a SOCKS5 proxy where one is set, TLS as
 //! everywhere else. Sends nothing of its own; keeps no connection.
+
+mod way;
 
 use std::fmt;
 use std::io;
@@ -17,17 +19,22 @@ use tokio_rustls::client::TlsStream;
 use tokio_socks::tcp::Socks5Stream;
 use tokio_util::either::Either;
 
-use super::steps::Steps;
-use super::{BuildError, SinkError};
 use crate::config::{HostPort, Socks, Ssl, VerificationMode};
-use crate::tls;
+use crate::steps::Steps;
+use crate::tls::{self, TlsError};
+pub(crate) use way::{Way, address};
 
 /// A connection, with TLS or without.
-pub(super) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+pub(crate) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+
+/// There is no connection. The text names the host and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct DialError(String);
 
 /// Makes connections.
 #[derive(Clone)]
-pub(super) struct Dialer {
+pub(crate) struct Dialer {
     tls: Option<TlsConnector>,
     verified: bool,
     proxy: Option<Socks>,
@@ -44,18 +51,9 @@ impl fmt::Debug for Dialer {
 }
 
 impl Dialer {
-    /// Reads the TLS files, where `tls` says that at least one host needs them. `section` is that of the output, such
-    /// as `output.logstash`.
-    pub(super) fn new(
-        section: &'static str,
-        ssl: &Ssl,
-        tls: bool,
-        proxy: Option<&Socks>,
-    ) -> Result<Self, BuildError> {
-        let config = tls
-            .then(|| tls::client_config(ssl))
-            .transpose()
-            .map_err(|error| BuildError::Tls { section, error })?;
+    /// Reads the TLS files, where `tls` says that at least one host needs them.
+    pub(crate) fn new(ssl: &Ssl, tls: bool, proxy: Option<&Socks>) -> Result<Self, TlsError> {
+        let config = tls.then(|| tls::client_config(ssl)).transpose()?;
         Ok(Self {
             tls: config.map(|config| TlsConnector::from(Arc::new(config))),
             verified: ssl.verification_mode != VerificationMode::None,
@@ -64,17 +62,17 @@ impl Dialer {
     }
 
     /// Connects to `host` until `deadline`, with TLS if `secure`. The error names the host and what to do.
-    pub(super) async fn dial(
+    pub(crate) async fn dial(
         &self,
         host: &HostPort,
         secure: bool,
         deadline: Instant,
         steps: &mut Steps,
-    ) -> Result<Stream, SinkError> {
+    ) -> Result<Stream, DialError> {
         steps.enter("connection");
         let connected = self.connect(host, deadline, steps).await;
         steps.leave();
-        let tcp = connected.map_err(|error| SinkError::Transport(format!("{host}: {error}")))?;
+        let tcp = connected.map_err(|error| DialError(format!("{host}: {error}")))?;
         // Batches are written whole: waiting for more would only delay their end.
         let _ = tcp.set_nodelay(true);
         match &self.tls {
@@ -88,7 +86,15 @@ impl Dialer {
                 steps.warn("TLS", "secure connection disabled");
                 Ok(Either::Left(tcp))
             }
-            _ => Err(SinkError::Protocol(format!("{host}: no TLS was prepared for it"))),
+            _ => Err(DialError(format!("{host}: no TLS was prepared for it"))),
+        }
+    }
+
+    /// Whether somebody takes connections there. Tells no steps.
+    pub(crate) async fn knock(&self, host: &HostPort, deadline: Instant) -> Result<(), DialError> {
+        match self.connect(host, deadline, &mut Steps::untold()).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(DialError(error)),
         }
     }
 
@@ -123,7 +129,7 @@ impl Dialer {
         tcp: TcpStream,
         deadline: Instant,
         steps: &mut Steps,
-    ) -> Result<TlsStream<TcpStream>, SinkError> {
+    ) -> Result<TlsStream<TcpStream>, DialError> {
         let security = "server's certificate chain verification is";
         if self.verified {
             steps.fact("security", &format_args!("{security} enabled"));
@@ -139,7 +145,7 @@ impl Dialer {
         };
         let stream = steps
             .result("handshake", shaken)
-            .map_err(|error| SinkError::Transport(format!("{host}: TLS: {error}")))?;
+            .map_err(|error| DialError(format!("{host}: TLS: {error}")))?;
         summary(&stream, steps);
         Ok(stream)
     }
@@ -159,11 +165,13 @@ fn summary(stream: &TlsStream<TcpStream>, steps: &mut Steps) {
     }
     if let Some(chain) = session.peer_certificates() {
         steps.fact("certificates presented", &chain.len());
-        if let Some(until) = chain
-            .first()
-            .and_then(|certificate| tls::valid_until(certificate))
-        {
-            steps.fact("certificate valid until", &until);
+        if let Some(certificate) = chain.first() {
+            if let Some(subject) = tls::subject(certificate) {
+                steps.fact("certificate subject", &subject);
+            }
+            if let Some(until) = tls::valid_until(certificate) {
+                steps.fact("certificate valid until", &until);
+            }
         }
     }
 }
@@ -249,5 +257,4 @@ async fn tunnel(proxy: &Socks, target: (&str, u16), deadline: Instant) -> Result
 }
 
 #[cfg(test)]
-#[path = "dial_tests.rs"]
 mod tests;

@@ -8,7 +8,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::config::Secret;
-use crate::output::steps::tests::Told;
+use crate::steps::tests::Told;
 
 fn at(port: u16) -> HostPort {
     HostPort {
@@ -28,7 +28,7 @@ async fn listener() -> (TcpListener, u16) {
 }
 
 fn plain(proxy: Option<&Socks>) -> Dialer {
-    Dialer::new("output.test", &Ssl::default(), false, proxy).unwrap()
+    Dialer::new(&Ssl::default(), false, proxy).unwrap()
 }
 
 #[tokio::test]
@@ -77,7 +77,7 @@ async fn one_that_swallows_everything_ends_with_the_time() {
         verification_mode: VerificationMode::None,
         ..Ssl::default()
     };
-    let dialer = Dialer::new("output.test", &ssl, true, None).unwrap();
+    let dialer = Dialer::new(&ssl, true, None).unwrap();
     let error = dialer
         .dial(&at(port), true, soon(), &mut Steps::untold())
         .await
@@ -104,7 +104,7 @@ async fn tls_with_a_private_authority_and_its_summary() {
         certificate_authorities: vec![pem],
         ..Ssl::default()
     };
-    let dialer = Dialer::new("output.test", &ssl, true, None).unwrap();
+    let dialer = Dialer::new(&ssl, true, None).unwrap();
     let told = Told::default();
     let serve = async {
         let (tcp, _) = listener.accept().await.unwrap();
@@ -119,6 +119,7 @@ async fn tls_with_a_private_authority_and_its_summary() {
         "TLS...\n  security: server's certificate chain verification is enabled\n  handshake... OK\n",
         "  TLS version: TLSv1.3\n",
         "  certificates presented: 1\n",
+        "  certificate subject: CN=rcgen self signed cert\n",
         "  certificate valid until: ",
     ] {
         assert!(text.contains(part), "{part} is missing in {text}");
@@ -134,7 +135,7 @@ async fn a_certificate_of_another_authority_is_refused_with_advice() {
         certificate_authorities: vec![other],
         ..Ssl::default()
     };
-    let dialer = Dialer::new("output.test", &ssl, true, None).unwrap();
+    let dialer = Dialer::new(&ssl, true, None).unwrap();
     let serve = async {
         let (tcp, _) = listener.accept().await.unwrap();
         acceptor.accept(tcp).await.err()
