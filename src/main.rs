@@ -134,7 +134,7 @@ async fn run(config: Config) -> anyhow::Result<Outcome> {
     let is_once = config.ecsbeat.once;
     let app = App::new(config, Clock::system())?;
     let mut once = app.once();
-    let work = app.run(stop.clone());
+    let work = Box::pin(app.run(stop.clone()));
     let work = async {
         match (is_once, to_stderr) {
             (false, _) => work.await,

@@ -117,32 +117,29 @@ impl Progress {
                 .tick_chars("|/-\\ ");
             bar.set_style(style);
             bar.set_prefix(self.title.clone());
-            self.draw(bar, reached);
+            draw(bar, reached);
         }
     }
 
     fn show(&mut self, reached: &Reached) {
         match &mut self.shown {
             Shown::Lines(write) => write(&format!("{}: {}", self.title, reached.words)),
-            Shown::Bar(bar) => {
-                let bar = bar.clone();
-                self.draw(&bar, reached);
-            }
+            Shown::Bar(bar) => draw(bar, reached),
         }
     }
+}
 
-    fn draw(&self, bar: &ProgressBar, reached: &Reached) {
-        bar.set_message(reached.words.clone());
-        if let Some(part) = reached.part {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "between 0 and FINE"
-            )]
-            bar.set_position((part.clamp(0.0, 1.0) * FINE as f64) as u64);
-        }
-        bar.tick();
+fn draw(bar: &ProgressBar, reached: &Reached) {
+    bar.set_message(reached.words.clone());
+    if let Some(part) = reached.part {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "between 0 and FINE"
+        )]
+        bar.set_position((part.clamp(0.0, 1.0) * FINE as f64) as u64);
     }
+    bar.tick();
 }
 
 /// Writes where a bar may be in the way.

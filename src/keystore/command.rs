@@ -58,7 +58,7 @@ pub fn run(order: &Order, place: &Place) -> Result<String, OrderError> {
         Order::Add { name, stdin, force } => add(place, name.trim(), *stdin, *force),
         Order::List => {
             let store = Keystore::read(place)?.unwrap_or_default();
-            Ok(store.names().map(|name| format!("{name}\n")).collect())
+            Ok(store.names().flat_map(|name| [name, "\n"]).collect())
         }
         Order::Remove { names } => remove(place, names),
     }

@@ -58,7 +58,7 @@ fn sealed_with(salt: [u8; SALT], nonce: [u8; NONCE], content: &[u8]) -> Vec<u8> 
         key(&salt).seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut sealed);
     let mut whole = [&salt[..], &nonce[..], &sealed[..]].concat();
     // Fails only for contents of some 64 GiB.
-    whole.extend(tag.iter().flat_map(|tag| tag.as_ref()));
+    whole.extend(tag.iter().flat_map(AsRef::as_ref));
     format!("{VERSION}{}", STANDARD.encode(whole)).into_bytes()
 }
 

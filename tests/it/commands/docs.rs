@@ -88,7 +88,7 @@ fn every_example_is_as_it_is_written() {
         writeln!(page, "{line}").unwrap();
         let real = if line == "<!-- run -->" {
             let script = block(&mut lines, "```sh", &mut page);
-            write!(page, "{script}```\n").unwrap();
+            writeln!(page, "{script}```").unwrap();
             run(&home, &script)
         } else if let Some(mark) = line.strip_prefix("<!-- golden ") {
             tree(mark.trim_end_matches(" -->"))
@@ -97,7 +97,7 @@ fn every_example_is_as_it_is_written() {
         };
         examples += 1;
         block(&mut lines, "```text", &mut page);
-        write!(page, "{real}```\n").unwrap();
+        writeln!(page, "{real}```").unwrap();
     }
     assert!(examples > 10, "{examples}");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
