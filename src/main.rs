@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 fn main() -> ExitCode {
     // Until the log is set up, and for commands that have none.
     std::panic::set_hook(Box::new(|panic| {
-        complain(&format!("{}\n", panics::describe(panic)))
+        complain(&format!("{}\n", panics::describe(panic)));
     }));
     let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,

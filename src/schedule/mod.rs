@@ -85,12 +85,15 @@ async fn save(plan: &Plan, unit: &Unit, checkpoint: Checkpoint) {
                 tracing::info!(failures, "checkpoints are written again");
             }
         }
-        Err(error) => match plan.unwritten.happened() {
-            Some(times) => tracing::error!(
-                stream = %unit.stream, %error, times,
-                "the checkpoint was not written; polling goes on, and after a crash what was not noted is polled again"
-            ),
-            None => tracing::debug!(stream = %unit.stream, %error, "the checkpoint was not written again"),
-        },
+        Err(error) => {
+            if let Some(times) = plan.unwritten.happened() {
+                tracing::error!(
+                    stream = %unit.stream, %error, times,
+                    "the checkpoint was not written; polling goes on, and after a crash what was not noted is polled again"
+                );
+            } else {
+                tracing::debug!(stream = %unit.stream, %error, "the checkpoint was not written again");
+            }
+        }
     }
 }

@@ -127,12 +127,13 @@ impl Progress {
                 .missed_ticks
                 .get_or_create(&self.unit.labels())
                 .inc_by(ticks);
-            match self.missing.happened() {
-                Some(times) => tracing::warn!(
+            if let Some(times) = self.missing.happened() {
+                tracing::warn!(
                     stream = %self.unit.stream, ticks, times,
                     "ticks were missed: a poll took longer than the interval, or the queue was full"
-                ),
-                None => tracing::debug!(stream = %self.unit.stream, ticks, "ticks were missed again"),
+                );
+            } else {
+                tracing::debug!(stream = %self.unit.stream, ticks, "ticks were missed again");
             }
             self.show();
         }

@@ -2,6 +2,7 @@
 //!
 //! Nothing here may carry a secret, nor an event's content but [`event_data`], where that was asked for.
 
+pub mod cut;
 pub mod event_data;
 mod exposition;
 mod flush;

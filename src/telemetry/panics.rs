@@ -8,6 +8,8 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::Write as _;
 use std::panic::PanicHookInfo;
 
+use super::cut::cut;
+
 /// Bytes of a message that are shown.
 const SHOWN: usize = 300;
 
@@ -76,7 +78,7 @@ fn without_values(text: &str) -> String {
 }
 
 fn shortened(text: &str) -> &str {
-    &text[..text.floor_char_boundary(SHOWN)]
+    cut(text, SHOWN)
 }
 
 #[cfg(test)]

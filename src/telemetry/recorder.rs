@@ -200,8 +200,8 @@ mod tests {
             .unwrap()
             .path();
         let written = fs::read_to_string(&path).unwrap();
-        let wanted: String = (0..100).map(|number| format!("{number}\n")).collect();
-        assert_eq!(written, wanted);
+        let wanted: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+        assert_eq!(written.lines().collect::<Vec<_>>(), wanted);
         assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(dropped.get(), 0);
     }

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::config::{Secret, Trace};
+use crate::telemetry::cut::cut;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::recorder::{Record, Recorder};
 
@@ -229,10 +230,10 @@ impl Exchange {
         let mut text = hidden.body(&content.kept);
         if !whole {
             // Its end may be half a secret.
-            text.truncate(text.floor_char_boundary(text.len().saturating_sub(MARGIN)));
+            text.truncate(cut(&text, text.len().saturating_sub(MARGIN)).len());
         }
         let truncated = !whole || text.len() > self.max_body;
-        text.truncate(text.floor_char_boundary(self.max_body));
+        text.truncate(cut(&text, self.max_body).len());
         json!({"bytes": content.bytes, "truncated": truncated, "content": text})
     }
 }

@@ -107,7 +107,7 @@ fn json(text: &str) -> String {
         let written = &text[quote..end];
         let name = serde_json::from_str::<String>(written).unwrap_or_else(|_| written.to_owned());
         if is_secret_name(&name) {
-            shown.push_str(&format!("\"{HIDDEN}\""));
+            shown.extend(["\"", HIDDEN, "\""]);
             at = value_end(bytes, value);
         }
     }
@@ -181,7 +181,7 @@ fn xml(text: &str) -> String {
             continue;
         }
         shown.push_str(&rest[..=open]);
-        shown.push_str(&format!("{name}>{HIDDEN}"));
+        shown.extend([name, ">", HIDDEN]);
         let tag_end = inside.find('>').unwrap_or(inside.len());
         let is_empty = inside[..tag_end].ends_with('/');
         let close = format!("</{name}");

@@ -10,6 +10,8 @@ use serde_json::Value;
 use tracing::Level;
 use tracing::field::{Field, Visit};
 
+use crate::telemetry::cut::cut;
+
 /// A field of this name is JSON already and goes in as an object: the metrics.
 pub const OBJECT_FIELD: &str = "monitoring";
 /// The message, as `tracing` names it.
@@ -81,8 +83,7 @@ fn text_value(name: &str, mut text: String) -> Value {
         return object;
     }
     if text.len() > MAX_TEXT {
-        let end = (0..=MAX_TEXT).rev().find(|at| text.is_char_boundary(*at));
-        text.truncate(end.unwrap_or(0));
+        text.truncate(cut(&text, MAX_TEXT).len());
         text.push('…');
     }
     Value::String(text)

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use ecsbeat::telemetry::cut::cut;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// Secrets by name, and other texts that must not be shown.
@@ -51,7 +52,7 @@ impl Canaries {
         for mark in marks.chain(self.others.iter().cloned()) {
             for (form, written) in forms(&mark) {
                 if let Some(at) = text.find(&written) {
-                    let begin = text.floor_char_boundary(at.saturating_sub(300));
+                    let begin = cut(text, at.saturating_sub(300)).len();
                     found.push(format!("{mark} ({form}) after {:?}", &text[begin..at]));
                 }
             }
