@@ -263,7 +263,6 @@ fn errors_say_what_is_wrong() {
         ("error-keystore-remove", "keystore remove"),
         ("error-setup", "setup --dashboards"),
         ("error-path", "--path.data"),
-        ("error-twice", "setup --force --force"),
         ("error-once", "test config --once"),
     ] {
         let exit = parse_words(words).unwrap_err();

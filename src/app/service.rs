@@ -63,7 +63,7 @@ impl Service {
     pub(super) async fn accompany(self, stop: CancellationToken) {
         stop.cancelled().await;
         let _only_without_thread = self.stopping.send(());
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -105,22 +105,28 @@ mod tests {
     use super::*;
 
     /// Modules that other modules log for, or that log nothing.
-    const QUIET: [&str; 17] = [
+    const QUIET: [&str; 23] = [
         "check",
         "cli",
         "clock",
         "condition",
+        "dial",
         "document",
         "event",
         "format",
         "heartbeat",
         "json",
+        "keystore",
         "lib",
         "operate",
+        "permissions",
+        "progress",
         "replace",
         "retry",
+        "setup",
         "shutdown",
         "status",
+        "steps",
         "transform",
         "version",
     ];

@@ -65,6 +65,7 @@ fn meaning(text: &str) -> Result<String, String> {
     };
     let mut config: Config = load(&sources, &|_| None).map_err(|errors| errors.to_string())?;
     config.redacted_yaml.clear();
+    config.hash.clear();
     config.warnings.clear();
     if let Some(ha) = &mut config.ha {
         ha.config_hash.clear();

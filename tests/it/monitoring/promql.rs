@@ -48,14 +48,12 @@ pub(super) fn asked(expression: &str) -> Asked {
             // The span of a range.
             Token::Sign('[') => at = past(&tokens, at, ']'),
             Token::Sign('{') => panic!("a selector without a name: {expression}"),
-            Token::Word(word) if LISTS.contains(&word.to_ascii_lowercase().as_str()) => {
-                if next == Some(&Token::Sign('(')) {
-                    let end = past(&tokens, at + 1, ')');
-                    asked.grouping.extend(words(&tokens[at..end]));
-                    at = end;
-                }
+            Token::Word(word) if has_labels(word) && next == Some(&Token::Sign('(')) => {
+                let end = past(&tokens, at + 1, ')');
+                asked.grouping.extend(words(&tokens[at..end]));
+                at = end;
             }
-            Token::Word(word) if WORDS.contains(&word.to_ascii_lowercase().as_str()) => {}
+            Token::Word(word) if has_labels(word) || WORDS.contains(&word.to_ascii_lowercase().as_str()) => {}
             // A function, or an aggregation with its labels before or after.
             Token::Word(_) if next == Some(&Token::Sign('(')) || is_list(next) => {}
             Token::Word(name) => {
@@ -108,6 +106,11 @@ pub(super) fn missing(expression: &str, samples: &BTreeMap<String, BTreeSet<Stri
         }
     }
     missing
+}
+
+/// Whether labels in brackets follow the word.
+fn has_labels(word: &str) -> bool {
+    LISTS.contains(&word.to_ascii_lowercase().as_str())
 }
 
 fn is_list(token: Option<&Token<'_>>) -> bool {
