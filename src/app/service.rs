@@ -85,7 +85,7 @@ fn tell(vitals: &Vitals, watchdog: Option<Duration>, longest_stop: Duration, wor
             line.say(&[NotifyState::Status(&text)]);
             said = text;
         }
-        if watchdog.is_some() && vitals.alive(state) {
+        if ready && watchdog.is_some() && vitals.alive(state) {
             line.say(&[NotifyState::Watchdog]);
         }
         match word.recv_timeout(if ready { period } else { EAGER }) {
