@@ -86,7 +86,7 @@ impl World {
     fn distinct(documents: &[Vec<u8>]) -> BTreeMap<String, Vec<u8>> {
         let mut stored: BTreeMap<String, Vec<u8>> = BTreeMap::new();
         for document in documents {
-            let json: Value = serde_json::from_slice(&document).unwrap();
+            let json: Value = serde_json::from_slice(document).unwrap();
             let metadata = &json["@metadata"];
             assert_eq!(metadata["beat"], "ecsbeat");
             assert_eq!(metadata["type"], "_doc");
