@@ -18,6 +18,9 @@ pub const LEADER: &str = "leader";
 pub const MEMBERS: &str = "members/";
 /// Key of the [`SwitchoverRecord`].
 pub const SWITCHOVER: &str = "switchover";
+/// The key whose modification revision is the newest term: written together with the leader key, and on no lease, so
+/// that no term passes without a trace.
+pub const TERM: &str = "term";
 /// Key of the [`ConfigRecord`].
 pub const CONFIG: &str = "config";
 /// Keys of [`HistoryRecord`]s: this and [`history_key`]'s number.
@@ -128,6 +131,13 @@ pub struct ConfigRecord {
     pub pause: bool,
 }
 
+/// What stands under [`TERM`]: it is the revision that counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TermRecord {
+    /// [`SCHEMA`]
+    pub schema: u32,
+}
+
 /// One term.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryRecord {
@@ -146,7 +156,7 @@ pub struct HistoryRecord {
     /// How long nobody led before, as far as the winner saw it, milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gap_ms: Option<u64>,
-    /// Why this term's leader is about to give up, written before it does.
+    /// Why this term is over, written when all work of it had ended: whoever reads it need not wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ending: Option<Reason>,
 }
@@ -170,6 +180,11 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Whether the leader gave it up on purpose.
+    pub fn is_orderly(self) -> bool {
+        matches!(self, Self::Graceful | Self::Switchover | Self::Yield)
+    }
+
     /// The word in records, logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -27,6 +27,8 @@ pub enum Request {
     Renew(LeaseId),
     /// Ends a lease, and deletes every key on it in one revision. A lease that is gone already counts as revoked.
     Revoke(LeaseId),
+    /// How long a lease lasts, if nobody renews it.
+    TimeLeft(LeaseId),
     /// Reads and writes under conditions.
     Txn(Txn),
 }
@@ -104,6 +106,8 @@ pub enum Response {
     Renewed(Option<Duration>),
     /// The lease is gone.
     Revoked,
+    /// `None` = the lease is over, or there is none.
+    TimeLeft(Option<TimeLeft>),
     /// The answer to a [`Txn`].
     Txn {
         /// Whether `then` was done.
@@ -113,6 +117,15 @@ pub enum Response {
         /// For each step the keys it read; empty for writes.
         results: Vec<Vec<KeyValue>>,
     },
+}
+
+/// What is left of a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeLeft {
+    /// Whole seconds, rounded down, on the clock of etcd's raft leader.
+    pub left: Duration,
+    /// What each renewal gives.
+    pub granted: Duration,
 }
 
 /// Why there is no [`Response`].

@@ -157,6 +157,11 @@ impl Notes {
                 known,
                 "the term is lower than one that was known: etcd was restored from an older snapshot; this instance does not lead until it is restarted. Restore with `etcdutl snapshot restore --bump-revision`"
             ),
+            Note::Vacant { term, wait } => tracing::warn!(
+                term,
+                wait_ms = wait.as_millis(),
+                "nobody leads, and the former leader has not said that it has stopped: taken over when its lease has run out for certain"
+            ),
             Note::SwitchoverDropped { candidate } => tracing::warn!(
                 candidate = candidate.as_deref().unwrap_or("any"),
                 "switchover taken back: there is no such member now"

@@ -129,14 +129,6 @@ pub(crate) fn counts(verdicts: &[Verdict]) -> String {
             "etcd revoked the lease of a live leader {taken} times, when a member that had been paused ran again"
         );
     }
-    let heard = verdicts.iter().map(|verdict| verdict.findings.heard_late).max();
-    if let Some(heard) = heard.filter(|heard| *heard > 0) {
-        let _ = writeln!(
-            text,
-            "a leader whose term an administrator or etcd had ended heard of it up to {:.1} ms after its successor led",
-            heard as f64 / 1e3
-        );
-    }
     if stalls > 0 {
         let _ = writeln!(
             text,

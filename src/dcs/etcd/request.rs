@@ -14,7 +14,7 @@ use etcd_client::{
 
 use super::failure::Failure;
 use super::keys::Base;
-use crate::dcs::{Compare, KeyValue, LeaseId, Operation, Request, Response, Txn};
+use crate::dcs::{Compare, KeyValue, LeaseId, Operation, Request, Response, TimeLeft, Txn};
 
 /// The longest answer that is read: far above what a cluster keeps, and above gRPC's own 4 MiB.
 pub(super) const LARGEST_ANSWER: usize = 64 * 1024 * 1024;
@@ -37,6 +37,7 @@ pub(super) fn word(request: &Request) -> &'static str {
         Request::Grant { .. } => "grant",
         Request::Renew(_) => "renew",
         Request::Revoke(_) => "revoke",
+        Request::TimeLeft(_) => "time_left",
         Request::Txn(_) => "txn",
     }
 }
@@ -49,7 +50,7 @@ pub(super) fn leaves_traces(request: &Request) -> bool {
             .any(|step| matches!(step, Operation::Put { .. } | Operation::Delete(_)))
     };
     match request {
-        Request::Grant { .. } | Request::Renew(_) => false,
+        Request::Grant { .. } | Request::Renew(_) | Request::TimeLeft(_) => false,
         Request::Revoke(_) => true,
         Request::Txn(txn) => writes(&txn.then) || writes(&txn.or_else),
     }
@@ -66,6 +67,7 @@ pub(super) async fn perform(
         Request::Grant { ttl } => grant(client, granted, *ttl).await,
         Request::Renew(lease) => renew(client, granted, *lease).await,
         Request::Revoke(lease) => revoke(client, granted, *lease).await,
+        Request::TimeLeft(lease) => time_left(client, *lease).await,
         Request::Txn(txn) => transact(client, base, txn).await,
     };
     done.map_err(|error| Failure::of(&error))
@@ -119,6 +121,20 @@ async fn revoke(client: &Client, granted: &Granted, lease: LeaseId) -> Result<Re
     }
     granted.with(|leases| leases.remove(&lease));
     Ok(Response::Revoked)
+}
+
+async fn time_left(client: &Client, lease: LeaseId) -> Result<Response, Error> {
+    let answer = match client.lease_client().time_to_live(lease, None).await {
+        Ok(answer) => answer,
+        Err(error) if Failure::of(&error) == Failure::LeaseGone => return Ok(Response::TimeLeft(None)),
+        Err(error) => return Err(error),
+    };
+    // -1 = there is no such lease; also what a lease has left that is over and not yet revoked.
+    let left = (answer.ttl() >= 0).then(|| TimeLeft {
+        left: seconds_of(answer.ttl()),
+        granted: seconds_of(answer.granted_ttl()),
+    });
+    Ok(Response::TimeLeft(left))
 }
 
 async fn transact(client: &Client, base: &Base, txn: &Txn) -> Result<Response, Error> {

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub(crate) use self::drift::Drift;
-use super::{Compare, DcsError, KeyValue, LeaseId, Operation, Request, Response, Txn};
+use super::{Compare, DcsError, KeyValue, LeaseId, Operation, Request, Response, TimeLeft, Txn};
 
 /// How often the raft leader looks for leases that have expired.
 pub(crate) const SCAN: Duration = Duration::from_millis(500);
@@ -115,6 +115,13 @@ impl Model {
                     self.delete(lease.keys);
                 }
                 Ok(Response::Revoked)
+            }
+            Request::TimeLeft(id) => {
+                let lease = self.leases.get(id).filter(|lease| lease.expires > shown);
+                Ok(Response::TimeLeft(lease.map(|lease| TimeLeft {
+                    left: Duration::from_secs(lease.expires.saturating_sub(shown).as_secs()),
+                    granted: lease.ttl,
+                })))
             }
             Request::Txn(txn) => self.txn(txn),
         }

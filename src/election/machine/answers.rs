@@ -112,6 +112,10 @@ impl Machine {
         });
         // A release is tried until it is answered, or the lease is known to be gone: by the clock alone it cannot be
         // told, as etcd starts leases anew when its raft leader changes.
+        if matches!(error, DcsError::Refused(_)) && *purpose == Purpose::Concede {
+            // The others wait for the time of the lease then.
+            self.conceding = None;
+        }
         if let Purpose::Order(slip) = *purpose {
             self.refuse_unknown(slip, error);
         }
@@ -138,6 +142,7 @@ impl Machine {
                 });
                 self.go();
             }
+            (Purpose::Measure(term), Response::TimeLeft(left)) => self.measured(now, sent, *term, left),
             (
                 _,
                 Response::Txn {
@@ -163,7 +168,7 @@ impl Machine {
     ) {
         let view = View::read(results, &self.own_key());
         match purpose {
-            Purpose::WriteHistory | Purpose::MarkEnding | Purpose::ReadHistory if succeeded => {
+            Purpose::WriteHistory | Purpose::ReadHistory if succeeded => {
                 if let Some(list) = results.last() {
                     self.history = view::history(list);
                     // What is there now is the newest that is known.
@@ -171,10 +176,7 @@ impl Machine {
                 }
                 if *purpose != Purpose::ReadHistory {
                     self.history_revision = revision;
-                    self.written = self
-                        .unwritten
-                        .take_if(|record| record.ending.is_some() == (*purpose == Purpose::MarkEnding))
-                        .or_else(|| self.written.take());
+                    self.written = self.unwritten.take().or_else(|| self.written.take());
                 }
                 return;
             }
@@ -208,15 +210,22 @@ impl Machine {
             }
             Purpose::ReleaseKey => {
                 if let Phase::Releasing { term, why } = self.phase {
+                    if succeeded {
+                        self.unwritten = None;
+                        self.written = None;
+                    }
                     self.released(now, term, why);
                 }
             }
             Purpose::Recover => {
+                if succeeded {
+                    self.conceding = None;
+                }
                 self.was_lost = false;
                 self.phase = Phase::Following;
             }
             // An earlier try was done after all: what it wrote is there.
-            Purpose::WriteHistory | Purpose::MarkEnding => {
+            Purpose::WriteHistory => {
                 if let (Some(term), Some(last)) = (self.holds(), &view.last)
                     && last.term == term
                 {
@@ -284,6 +293,7 @@ impl Machine {
             self.told = None;
         }
         self.view = view;
+        self.settle_concession();
         self.seen = Some(now.boot);
         self.dirty = false;
         self.look_at = now.boot + self.settings.loop_wait;
@@ -296,7 +306,8 @@ impl Machine {
             if self.holds().is_some() {
                 return self.lose(now, Loss::Deposed);
             }
-            self.vacant_since.get_or_insert(now.boot);
+            self.vacant(now);
+            self.tell_of_vacancy(now);
             return self.settle_orders();
         };
         match self.holds() {
@@ -326,6 +337,7 @@ impl Machine {
             self.old_leases.dedup();
         }
         self.vacant_since = None;
+        self.measure_at = (self.settings.me.priority > 0).then_some(now.boot);
         if let Some(record) = &held.record {
             self.former = Some(record.clone());
         }

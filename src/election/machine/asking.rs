@@ -3,9 +3,13 @@
 //! Owns the two lanes: renewals, and everything else one after the other. A request that was not answered may have
 //! been carried out; nothing is ever repeated blindly, every write names what it expects to find.
 
+use super::vacancy;
 use super::view::reads;
 use super::{Effect, Lease, Machine, Now, Phase};
-use crate::cluster::{CONFIG, HISTORY, LEADER, LeaderRecord, SCHEMA, SWITCHOVER, history_key, member_key};
+use crate::cluster::{
+    CONFIG, HISTORY, HistoryRecord, LEADER, LeaderRecord, Reason, SCHEMA, SWITCHOVER, TERM, TermRecord,
+    history_key, member_key,
+};
 use crate::dcs::{Compare, LeaseId, Operation, Request, Txn};
 
 /// Terms that are kept in the history.
@@ -25,7 +29,14 @@ pub(super) enum Purpose {
     /// Whether the term still holds, after the clocks jumped.
     Verify,
     WriteHistory,
-    MarkEnding,
+    /// What is left of the lease of that term's leader.
+    Measure(u64),
+    /// Says that a term is over whose key is gone.
+    Concede,
+    /// All keys, before this instance has one.
+    See,
+    /// Says that the term of a dead predecessor is over.
+    Bury,
     ReadHistory,
     Prune,
     DropSwitchover,
@@ -44,10 +55,12 @@ impl Purpose {
             Self::RevokeOld(_) => "revoke of an old lease",
             Self::Grant => "grant of a lease",
             Self::Register => "registration",
-            Self::Look => "look at the cluster",
+            Self::Look | Self::See => "look at the cluster",
+            Self::Measure(_) => "look at the leader's lease",
+            Self::Concede | Self::Bury => "end of a term",
             Self::Race => "race for the leadership",
             Self::Verify => "check of the term",
-            Self::WriteHistory | Self::MarkEnding => "write of the history",
+            Self::WriteHistory => "write of the history",
             Self::ReadHistory => "read of the history",
             Self::Prune => "pruning of the history",
             Self::DropSwitchover => "end of a switchover",
@@ -116,14 +129,20 @@ impl Machine {
 
     fn next(&mut self, now: Now) -> Option<(Purpose, Request)> {
         let txn = |purpose, txn| Some((purpose, Request::Txn(txn)));
+        let lost = matches!(self.phase, Phase::Lost { ended: true, .. }) && self.lease.is_none();
+        if (lost || matches!(self.phase, Phase::Joining | Phase::Following))
+            && let Some(concession) = self.concede()
+        {
+            return Some(concession);
+        }
         match self.phase {
             Phase::Joining => Some(self.join()),
             Phase::Following | Phase::Leading { .. } | Phase::Settling { .. } | Phase::Draining { .. } => {
                 self.work(now)
             }
-            Phase::Releasing { term, .. } => {
-                let mut then = vec![Operation::Delete(LEADER.to_owned())];
-                then.extend(reads());
+            Phase::Releasing { term, why } => {
+                let record = self.unwritten.as_ref().or(self.written.as_ref());
+                let then = self.last_word(record, why);
                 txn(Purpose::ReleaseKey, fenced(term, then))
             }
             Phase::Lost { term, ended: true } => {
@@ -132,8 +151,9 @@ impl Machine {
                     return Some(self.join());
                 }
                 // By its term, not by its lease: done late, it must not delete the key of a later term.
-                let mut then = vec![Operation::Delete(LEADER.to_owned())];
-                then.extend(reads());
+                let record = self.conceding.as_ref();
+                let why = record.and_then(|record| record.ending).unwrap_or(Reason::Lost);
+                let then = self.last_word(record, why);
                 txn(Purpose::Recover, fenced(term, then))
             }
             Phase::Leaving { .. } => {
@@ -146,7 +166,7 @@ impl Machine {
 
     fn join(&mut self) -> (Purpose, Request) {
         if let Some(old) = self.old_leases.last() {
-            return (Purpose::RevokeOld(*old), Request::Revoke(*old));
+            return self.end_old(*old);
         }
         if self.lease.is_none() {
             let ttl = self.settings.ttl;
@@ -165,7 +185,7 @@ impl Machine {
             return txn(Purpose::Verify, fenced(term, reads()));
         }
         if let Some(old) = self.old_leases.last() {
-            return Some((Purpose::RevokeOld(*old), Request::Revoke(*old)));
+            return Some(self.end_old(*old));
         }
         if self.race_at.is_some_and(|at| now.boot >= at) {
             return Some((Purpose::Race, self.race_request(now)));
@@ -182,12 +202,10 @@ impl Machine {
                     lease: 0,
                 };
                 let then = vec![put, Operation::List(HISTORY.to_owned())];
-                let purpose = if record.ending.is_some() {
-                    Purpose::MarkEnding
-                } else {
-                    Purpose::WriteHistory
-                };
-                return txn(purpose, fenced_at(term, &key, self.history_revision, then));
+                return txn(
+                    Purpose::WriteHistory,
+                    fenced_at(term, &key, self.history_revision, then),
+                );
             }
             if self.history.len() > HISTORY_KEPT {
                 let surplus = (self.history.len() - HISTORY_KEPT).min(PRUNED_AT_ONCE);
@@ -207,6 +225,9 @@ impl Machine {
         if let Some(order) = self.next_order(now) {
             return Some(order);
         }
+        if let Some(measure) = self.measure(now) {
+            return Some(measure);
+        }
         let newest = self.view.last.as_ref().map(|record| record.term);
         if holds.is_none() && self.history.last().map(|record| record.term) != newest {
             let then = vec![Operation::List(HISTORY.to_owned())];
@@ -221,6 +242,24 @@ impl Machine {
             return Some((Purpose::Look, self.look()));
         }
         None
+    }
+
+    /// Gives the leader key back, and says why the term is over.
+    fn last_word(&self, record: Option<&HistoryRecord>, why: Reason) -> Vec<Operation> {
+        match record {
+            Some(record) => {
+                let record = HistoryRecord {
+                    ending: Some(why),
+                    ..record.clone()
+                };
+                vacancy::said(&record, Some(LEADER))
+            }
+            None => {
+                let mut then = vec![Operation::Delete(LEADER.to_owned())];
+                then.extend(reads());
+                then
+            }
+        }
     }
 
     pub(super) fn own_key(&self) -> String {
@@ -288,6 +327,11 @@ impl Machine {
             value: serde_json::to_vec(&record).unwrap_or_default(),
             lease,
         }];
+        then.push(Operation::Put {
+            key: TERM.to_owned(),
+            value: serde_json::to_vec(&TermRecord { schema: SCHEMA }).unwrap_or_default(),
+            lease: 0,
+        });
         if self.view.switchover_revision != 0 {
             then.push(Operation::Delete(SWITCHOVER.to_owned()));
         }
@@ -297,6 +341,7 @@ impl Machine {
                 Compare::CreateRevision(LEADER.to_owned(), 0),
                 Compare::ModRevision(CONFIG.to_owned(), self.view.config_revision),
                 Compare::ModRevision(SWITCHOVER.to_owned(), self.view.switchover_revision),
+                Compare::ModRevision(TERM.to_owned(), i64::try_from(self.view.term).unwrap_or(i64::MAX)),
                 Compare::Lease(self.own_key(), lease),
             ],
             then,

@@ -31,6 +31,7 @@ impl Machine {
             return;
         }
         self.last_term = term;
+        self.reigned = term;
         self.effects.push(Effect::Remember {
             lease: Some(lease),
             term,
@@ -101,12 +102,6 @@ impl Machine {
         let until = now.boot + self.settings.drain_timeout;
         self.phase = Phase::Draining { term, why, until };
         self.effects.push(Effect::Drain);
-        // Told before it happens: the next leader reads why.
-        let record = self.unwritten.take().or_else(|| self.written.clone());
-        self.unwritten = record.map(|record| HistoryRecord {
-            ending: Some(why),
-            ..record
-        });
     }
 
     /// Every task of a term has ended.
@@ -148,8 +143,7 @@ impl Machine {
         self.phase = Phase::Lost { term, ended: !worked };
         self.was_lost = true;
         self.doubted = None;
-        self.unwritten = None;
-        self.written = None;
+        self.conceding = self.ending(Self::reason_of(why));
         self.asking = None;
         self.dirty = true;
         self.look_at = now.boot;
@@ -159,9 +153,11 @@ impl Machine {
     pub(super) fn released(&mut self, now: Now, term: u64, reason: Reason) {
         self.note(Note::Released { term, reason });
         self.doubted = None;
-        self.unwritten = None;
-        self.written = None;
+        // Where the key went before it could be given back.
+        self.conceding = self.ending(reason);
+        self.settle_concession();
         self.vacant_since = Some(now.boot);
+        self.vacant_term = term;
         self.look_at = now.boot;
         self.dirty = true;
         if self.stopping {

@@ -14,6 +14,7 @@ mod race;
 #[cfg(test)]
 mod tests;
 mod told;
+mod vacancy;
 mod view;
 
 use std::time::Duration;
@@ -24,6 +25,7 @@ use self::asking::Purpose;
 pub use self::note::{Fatal, Loss, Note};
 use self::orders::Slip;
 use self::race::Losses;
+use self::vacancy::Measured;
 use self::view::View;
 use super::controls;
 use super::order::{Done, Order, Refused};
@@ -245,6 +247,17 @@ pub struct Machine {
     dirty: bool,
     /// Since when nobody leads.
     vacant_since: Option<Duration>,
+    /// After which term.
+    vacant_term: u64,
+    /// The last such term that was told of.
+    told_vacant: u64,
+    /// The highest term in which this process led.
+    reigned: u64,
+    /// What was read of the leader's lease, and when it is to be read again.
+    measured: Option<Measured>,
+    measure_at: Option<Duration>,
+    /// A term of this instance that is over, which etcd has not been told yet.
+    conceding: Option<HistoryRecord>,
     /// The last leader that was seen; this instance, if it led since.
     former: Option<LeaderRecord>,
     losses: Losses,
@@ -279,6 +292,8 @@ pub struct Machine {
     look_at: Duration,
     /// When news of keys last came.
     hinted_at: Option<Duration>,
+    /// Until when a process that is to stop tries to give the leadership back in order.
+    release_by: Option<Duration>,
     slips: Vec<Slip>,
     tickets: u64,
     effects: Vec<Effect>,
@@ -302,6 +317,12 @@ impl Machine {
             reachable: false,
             dirty: false,
             vacant_since: None,
+            vacant_term: 0,
+            told_vacant: 0,
+            reigned: 0,
+            measured: None,
+            measure_at: None,
+            conceding: None,
             former: None,
             losses: Losses::default(),
             last_loss: None,
@@ -325,6 +346,7 @@ impl Machine {
             rest_until: Duration::ZERO,
             look_at: Duration::ZERO,
             hinted_at: None,
+            release_by: None,
             slips: Vec::new(),
             tickets: 0,
             effects: Vec::new(),
@@ -383,7 +405,11 @@ impl Machine {
             }
             Phase::Leading { .. } => at.push(self.deadline()),
             Phase::Leaving { until } => at.push(until),
-            Phase::Following => at.extend(self.race_at.filter(|_| self.asking.is_none() && !rests)),
+            Phase::Following if self.asking.is_none() && !rests => {
+                at.extend(self.race_at);
+                at.extend(self.measure_at.filter(|_| self.view.leader.is_some()));
+            }
+            Phase::Releasing { .. } => at.extend(self.release_by),
             _ => {}
         }
         at.into_iter().min().unwrap_or(Duration::MAX)
@@ -427,7 +453,7 @@ impl Machine {
             let led = self.view.leader.is_some();
             self.view.forget(keys);
             if led && self.view.leader.is_none() {
-                self.vacant_since.get_or_insert(now.boot);
+                self.vacant(now);
             }
         }
     }
@@ -443,10 +469,23 @@ impl Machine {
     fn stop(&mut self, now: Now) {
         match self.phase {
             Phase::Joining | Phase::Following | Phase::Lost { ended: true, .. } => self.leave(now),
-            Phase::Settling { term, .. } => self.released(now, term, Reason::Graceful),
+            Phase::Settling { term, .. } => {
+                // What is in flight for the tenure is of no use any more.
+                self.asking = None;
+                let why = Reason::Graceful;
+                self.phase = Phase::Releasing { term, why };
+                self.stop(now);
+            }
             Phase::Leading { term } => self.drain(now, term, Reason::Graceful),
-            // The lease takes the leader key along.
-            Phase::Releasing { term, why } => self.released(now, term, why),
+            Phase::Releasing { term, why } => {
+                let by = *self
+                    .release_by
+                    .get_or_insert(now.boot + self.settings.retry_timeout / 2);
+                if now.boot >= by {
+                    // The lease takes the leader key along.
+                    self.released(now, term, why);
+                }
+            }
             _ => {}
         }
     }
@@ -456,7 +495,10 @@ impl Machine {
         // What is in flight cannot do harm: without the lease it fails.
         self.asking = None;
         self.rest_until = Duration::ZERO;
-        let until = now.boot + self.settings.retry_timeout;
+        let begun = self
+            .release_by
+            .map_or(now.boot, |by| by.saturating_sub(self.settings.retry_timeout / 2));
+        let until = begun + self.settings.retry_timeout;
         self.phase = Phase::Leaving { until };
     }
 

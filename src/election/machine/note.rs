@@ -92,6 +92,13 @@ pub enum Note {
         /// What was known.
         known: u64,
     },
+    /// The leader key is gone, and nobody knows yet whether its holder has heard.
+    Vacant {
+        /// The leader's term.
+        term: u64,
+        /// Time until its gate is closed for certain.
+        wait: Duration,
+    },
     /// A change of leader that cannot be done was taken back.
     SwitchoverDropped {
         /// Who was to lead.

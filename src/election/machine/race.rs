@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::view::View;
 use super::{Machine, Me, Now, Phase, Settings};
-use crate::cluster::LeaderRecord;
+use crate::cluster::{LeaderRecord, Reason};
 
 /// Losses older than this are forgotten.
 const MEMORY: Duration = Duration::from_secs(600);
@@ -56,11 +56,16 @@ impl Machine {
         if !free || self.why_barred().is_some() {
             return None;
         }
-        let vacant = self.vacant_since?;
+        let vacant = self.free_at(self.vacant_since?);
         let me = &self.settings.me;
         // Who gave it up on purpose has no claim to it.
         let given_up = self.view.switchover.is_some()
-            || self.view.last.as_ref().is_some_and(|last| last.ending.is_some());
+            || self
+                .view
+                .last
+                .as_ref()
+                .and_then(|last| last.ending)
+                .is_some_and(Reason::is_orderly);
         let rank = rank(me, &self.view, self.former.as_ref(), given_up);
         let turn = vacant + self.settings.race_delay * rank.min(100);
         let at = match &self.view.switchover {

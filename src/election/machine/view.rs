@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::cluster::{
     CONFIG, ConfigRecord, HISTORY, HistoryRecord, LEADER, LeaderRecord, MEMBERS, MemberRecord, SCHEMA,
-    SWITCHOVER, SwitchoverRecord,
+    SWITCHOVER, SwitchoverRecord, TERM,
 };
 use crate::dcs::{KeyValue, LeaseId, Operation};
 
@@ -23,7 +23,9 @@ pub(super) struct View {
     pub(super) paused: bool,
     /// 0 = there is none.
     pub(super) config_revision: i64,
-    /// The newest term's.
+    /// The newest term; 0 = there was none, or an older release led in it.
+    pub(super) term: u64,
+    /// The newest term's, or an older one's.
     pub(super) last: Option<HistoryRecord>,
     /// When that was last written.
     pub(super) last_revision: i64,
@@ -51,6 +53,7 @@ pub(super) fn reads() -> Vec<Operation> {
         Operation::Get(SWITCHOVER.to_owned()),
         Operation::Get(CONFIG.to_owned()),
         Operation::Last(HISTORY.to_owned()),
+        Operation::Get(TERM.to_owned()),
     ]
 }
 
@@ -62,8 +65,8 @@ struct Schema {
 impl View {
     /// What the answers to [`reads`] say; they are the last ones of `results`. `None`: there are too few.
     pub(super) fn read(results: &[Vec<KeyValue>], own_key: &str) -> Option<Self> {
-        let from = results.len().checked_sub(5)?;
-        let [leader, members, switchover, config, last] = results.get(from..)? else {
+        let from = results.len().checked_sub(6)?;
+        let [leader, members, switchover, config, last, term] = results.get(from..)? else {
             return None;
         };
         let mut view = Self::default();
@@ -90,6 +93,8 @@ impl View {
             view.config_revision = key.mod_revision;
             view.paused = view.parse::<ConfigRecord>(key).is_some_and(|config| config.pause);
         }
+        let term = term.first().map_or(0, |key| key.mod_revision);
+        view.term = u64::try_from(term).unwrap_or_default();
         view.last_revision = last.first().map_or(0, |key| key.mod_revision);
         view.last = last.first().and_then(|key| view.parse(key));
         Some(view)
@@ -147,12 +152,21 @@ mod tests {
     fn a_newer_schema_and_rubbish_are_not_nothing() {
         let leader = vec![key(LEADER, r#"{"schema":2,"boss":"x"}"#)];
         let config = vec![key(CONFIG, r#"{"schema":1,"pause":true,"later":1}"#)];
-        let results = [vec![], leader, vec![], vec![], config, vec![]];
+        let results = [
+            vec![],
+            leader,
+            vec![],
+            vec![],
+            config,
+            vec![],
+            vec![key(TERM, "{}")],
+        ];
         let view = View::read(&results, "members/a").unwrap();
         let held = view.leader.unwrap();
         assert_eq!((held.term, held.lease, held.record), (5, 7, None));
         assert!(view.too_new && view.paused);
-        let rubbish = [vec![key(LEADER, "{")], vec![], vec![], vec![], vec![]];
+        assert_eq!(view.term, 6);
+        let rubbish = [vec![key(LEADER, "{")], vec![], vec![], vec![], vec![], vec![]];
         let view = View::read(&rubbish, "members/a").unwrap();
         assert!(view.leader.is_some() && !view.too_new && !view.paused);
         assert_eq!(View::read(&rubbish[1..], "members/a"), None);

@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::invariants::{Failure, takes_leader};
 use super::world::{Event, World};
 use crate::cluster::{
-    CONFIG, ConfigRecord, HISTORY, HistoryRecord, LEADER, MEMBERS, SWITCHOVER, SwitchoverRecord, history_key,
-    member_key,
+    CONFIG, ConfigRecord, HISTORY, HistoryRecord, LEADER, MEMBERS, SWITCHOVER, SwitchoverRecord, TERM,
+    history_key, member_key,
 };
 use crate::dcs::{Compare, DcsError, KeyValue, Operation, Request, Response, Txn};
 use crate::status::State;
@@ -216,7 +216,20 @@ fn fenced(txn: &Txn, instance: &str) -> Result<(), String> {
         .iter()
         .any(|compare| matches!(compare, Compare::Lease(key, lease) if *key == own && *lease != 0));
     for step in &txn.then {
+        let ends = |value: &[u8]| {
+            let record = serde_json::from_slice::<HistoryRecord>(value);
+            record.is_ok_and(|record| record.ending.is_some())
+        };
         let (key, lease) = match step {
+            // The last word on a term: by its leader, which gives it back, or where nobody has the key any more.
+            Operation::Put { key, value, lease: 0 } if key.starts_with(HISTORY) && ends(value) => {
+                let mine = term.is_some_and(|term| *key == history_key(term.unsigned_abs()));
+                let last = txn.then.contains(&Operation::Delete(LEADER.to_owned()));
+                if (mine && last) || (free && written(key).is_some()) {
+                    continue;
+                }
+                return Err(format!("{key} is ended without its leader key"));
+            }
             Operation::Put { key, lease, .. } => (key.as_str(), Some(*lease)),
             Operation::Delete(key) => (key.as_str(), None),
             _ => continue,
@@ -228,6 +241,7 @@ fn fenced(txn: &Txn, instance: &str) -> Result<(), String> {
             (SWITCHOVER, None) => {
                 (term.is_some() || free) && written(SWITCHOVER).is_some_and(|revision| revision > 0)
             }
+            (TERM, Some(0)) => free && written(TERM).is_some() && txn.then.iter().any(takes_leader),
             (CONFIG, Some(0)) => written(CONFIG).is_some(),
             (key, Some(lease)) if key.starts_with(MEMBERS) => {
                 key == own && lease != 0 && (on_own || written(&own).is_some())

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use crate::record::{Class, Line, Micros, Probe, Send, Setup, Span, Strike, Truth, What};
+use crate::record::{Line, Micros, Probe, Send, Setup, Span, Strike, Truth, What};
 
 /// Lines shown before and after a place.
 const AROUND: usize = 4;
@@ -105,18 +105,6 @@ impl History {
             What::Fault(fault) if fault.number == number && fault.step == "resumed" => Some(line.at),
             _ => None,
         })
-    }
-
-    /// When somebody other than its holder ended a term: an administrator, or etcd itself when a member that had stood
-    /// still ran again.
-    pub(crate) fn taken_away(&self, term: u64) -> Option<Micros> {
-        self.strikes()
-            .filter(|(_, strike)| strike.term == term)
-            .find_map(|(at, strike)| match strike.class {
-                Class::Administrator => Some(at),
-                Class::Member => self.resumed(strike.fault),
-                _ => None,
-            })
     }
 
     /// When fault `number` was over and the cluster well again.

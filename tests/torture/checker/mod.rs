@@ -65,8 +65,6 @@ pub(crate) struct Findings {
     pub(crate) stale_refused: usize,
     /// Leases that etcd took from a live leader when a member that had been paused ran again.
     pub(crate) taken_by_etcd: usize,
-    /// The longest time for which a leader whose term somebody else had ended did not know it, after its successor led.
-    pub(crate) heard_late: Micros,
     /// Records that had to be there.
     pub(crate) records: usize,
     /// Ticks that had to be there.

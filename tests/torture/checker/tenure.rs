@@ -3,18 +3,13 @@
 //! Owns what a 200 proves: that its replica led at some moment between the question and the answer. Two answers
 //! whose spans overlap prove nothing against each other. Two things are proof, and cannot be false alarms: an answer
 //! of an older term to a question that was sent when the answer of a newer term had already come, for terms follow
-//! each other; and one term in the mouths of two replicas.
-//!
-//! One thing is counted and not held against the product: a term that somebody else has ended (an administrator, or
-//! etcd) is over before its leader can know. It hears of it by the watch, and by the next poll at the latest.
+//! each other; and one term in the mouths of two replicas. It does not matter who ended the older term: a successor has
+//! to wait for a leader whose key somebody else took away.
 
 use std::collections::BTreeMap;
 
 use super::{Findings, History, Rule};
 use crate::record::{Micros, Probe};
-
-/// `ha.loop_wait` of the clusters.
-const POLL: Micros = 1_000_000;
 
 /// What the answers of one term come to.
 struct Reign<'a> {
@@ -60,18 +55,13 @@ pub(super) fn check(history: &History, findings: &mut Findings) {
         if let Some((got, newer, other)) = earliest
             && reign.last.sent > got
         {
-            let ended = history.taken_away(*term);
-            if ended.is_some_and(|at| reign.last.sent <= at + POLL) {
-                findings.heard_late = findings.heard_late.max(reign.last.sent - got);
-            } else {
-                let text = format!(
-                    "replica {} was asked {} ms after replica {other} had said that it leads in term {newer}, and said \
-                     that it leads in term {term}",
-                    reign.replica,
-                    (reign.last.sent - got) / 1000
-                );
-                findings.violated(Rule::OneLeader, reign.last.got, text);
-            }
+            let text = format!(
+                "replica {} was asked {} ms after replica {other} had said that it leads in term {newer}, and said \
+                 that it leads in term {term}",
+                reign.replica,
+                (reign.last.sent - got) / 1000
+            );
+            findings.violated(Rule::OneLeader, reign.last.got, text);
         }
         if earliest.is_none_or(|(got, ..)| reign.first.got < got) {
             earliest = Some((reign.first.got, *term, reign.replica));

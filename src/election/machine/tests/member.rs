@@ -36,7 +36,7 @@ fn a_name_that_another_process_keeps_is_fatal() {
         let answer = Response::Txn {
             succeeded: false,
             revision: 20,
-            results: vec![vec![], vec![key.clone()], vec![], vec![], vec![]],
+            results: vec![vec![], vec![key.clone()], vec![], vec![], vec![], vec![]],
         };
         bench.answer(|request| matches!(request, Request::Txn(_)), Ok(answer));
         bench.now += SECOND;
@@ -151,6 +151,7 @@ fn a_switchover_that_was_taken_back_is_answered() {
             key.into_iter().collect(),
             vec![],
             vec![],
+            vec![],
         ];
         Ok(Response::Txn {
             succeeded: true,
@@ -208,6 +209,7 @@ fn news_that_came_while_a_look_was_under_way_is_looked_at_again() {
             vec![],
             vec![],
             vec![],
+            vec![],
         ],
     };
     let (ticket, _) = bench.asked.remove(0);
@@ -234,7 +236,7 @@ fn a_name_is_not_given_up_for_what_was_answered_before_a_pause() {
     let taken = || Response::Txn {
         succeeded: false,
         revision: 20,
-        results: vec![vec![], vec![key.clone()], vec![], vec![], vec![]],
+        results: vec![vec![], vec![key.clone()], vec![], vec![], vec![], vec![]],
     };
     bench.answer(|request| matches!(request, Request::Txn(_)), Ok(taken()));
     bench.now += SECOND;
@@ -278,8 +280,9 @@ fn whoever_led_last_may_lead_again_whatever_the_one_before_was_configured_with()
     bench.txn(true, Some(before));
     assert_eq!(bench.machine.why_barred(), Some("config_mismatch"));
     // The other one is gone, so this one leads; then the other one comes back.
+    bench.left(9 * SECOND);
     bench.tell(Input::Hint(Hint::Deleted(vec![LEADER.to_owned()])));
-    bench.txn(true, None);
+    bench.txn_after(true, None, vec![history("b", 5, Some(Reason::Graceful))]);
     bench.txn(true, Some(leader("a", 20, 11)));
     assert_eq!(bench.machine.state(), State::Leader);
     bench.tell(Input::Stalled);

@@ -5,10 +5,11 @@
 mod member;
 mod release;
 mod tenure;
+mod vacancy;
 
 use super::*;
 use crate::cluster::{LEADER, MEMBERS};
-use crate::dcs::{Compare, KeyValue, Operation};
+use crate::dcs::{Compare, KeyValue, Operation, TimeLeft};
 use crate::status::State;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -83,11 +84,23 @@ impl Bench {
     }
 
     fn txn(&mut self, succeeded: bool, leader: Option<KeyValue>) {
+        self.txn_after(succeeded, leader, vec![]);
+    }
+
+    /// As [`Bench::txn`], with this for the newest term's history.
+    fn txn_after(&mut self, succeeded: bool, leader: Option<KeyValue>, last: Vec<KeyValue>) {
         let own = member("a", 11);
         let answer = Response::Txn {
             succeeded,
             revision: 20,
-            results: vec![leader.into_iter().collect(), vec![own], vec![], vec![], vec![]],
+            results: vec![
+                leader.into_iter().collect(),
+                vec![own],
+                vec![],
+                vec![],
+                last,
+                vec![],
+            ],
         };
         self.answer(|request| matches!(request, Request::Txn(_)), Ok(answer));
     }
@@ -104,8 +117,64 @@ impl Bench {
         assert_eq!(self.machine.state(), State::Leader);
     }
 
+    /// What is left of the leader's lease.
+    fn left(&mut self, left: Duration) {
+        let granted = 10 * SECOND;
+        self.answer(
+            |request| matches!(request, Request::TimeLeft(_)),
+            Ok(Response::TimeLeft(Some(TimeLeft { left, granted }))),
+        );
+    }
+
+    /// Answers the request that gives the leader key back.
+    fn given_back(&mut self, succeeded: bool) {
+        let results = vec![
+            vec![],
+            vec![],
+            vec![],
+            vec![member("a", 11)],
+            vec![],
+            vec![],
+            vec![],
+            vec![],
+        ];
+        let answer = Response::Txn {
+            succeeded,
+            revision: 21,
+            results,
+        };
+        self.answer(gives_back, Ok(answer));
+    }
+
     fn had(&self, effect: &Effect) -> bool {
         self.seen.contains(effect)
+    }
+}
+
+/// Deletes the leader key.
+fn gives_back(request: &Request) -> bool {
+    let delete = Operation::Delete(LEADER.to_owned());
+    matches!(request, Request::Txn(txn) if txn.then.contains(&delete))
+}
+
+/// The history of a term in which `instance` led.
+fn history(instance: &str, term: u64, ending: Option<Reason>) -> KeyValue {
+    let record = HistoryRecord {
+        schema: crate::cluster::SCHEMA,
+        term,
+        from: None,
+        to: instance.to_owned(),
+        reason: Reason::Startup,
+        at: Timestamp::UNIX_EPOCH,
+        gap_ms: None,
+        ending,
+    };
+    KeyValue {
+        key: crate::cluster::history_key(term),
+        value: serde_json::to_vec(&record).unwrap(),
+        create_revision: 12,
+        mod_revision: 13,
+        lease: 0,
     }
 }
 

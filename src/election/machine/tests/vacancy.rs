@@ -1,0 +1,229 @@
+//! When a leadership whose key is gone is free.
+
+use super::*;
+use crate::cluster::history_key;
+
+/// A member beside a leader `b` of term 5, of whose lease so much was left at second 100.
+fn beside(left: Duration) -> Bench {
+    let mut bench = Bench::new(settings("a"));
+    let granted = Response::Granted {
+        lease: 11,
+        ttl: 60 * SECOND,
+    };
+    bench.answer(|request| matches!(request, Request::Grant { .. }), Ok(granted));
+    bench.txn(true, Some(leader("b", 5, 9)));
+    bench.left(left);
+    bench
+}
+
+impl Bench {
+    /// The leader key goes; a look finds this in the history.
+    fn vanish(&mut self, last: Option<KeyValue>) {
+        let last: Vec<KeyValue> = last.into_iter().collect();
+        self.tell(Input::Hint(Hint::Deleted(vec![LEADER.to_owned()])));
+        self.txn_after(true, None, last);
+    }
+
+    fn races(&self) -> bool {
+        let takes = |step: &Operation| matches!(step, Operation::Put { key, .. } if key == LEADER);
+        self.asked
+            .iter()
+            .any(|(_, request)| matches!(request, Request::Txn(txn) if txn.then.iter().any(takes)))
+    }
+
+    /// Lets the time pass, and every request but a race fail, until it races; gives how long that took.
+    fn waits(&mut self) -> Duration {
+        let begun = self.now;
+        while !self.races() {
+            assert!(self.now < begun + 30 * SECOND, "{:?}", self.machine);
+            self.now += SECOND / 10;
+            for (ticket, _) in std::mem::take(&mut self.asked) {
+                let (sent, result) = (self.now, Err(DcsError::Refused("not now".to_owned())));
+                self.tell(Input::Answered { ticket, sent, result });
+            }
+            let now = self.now;
+            self.machine.dirty = false;
+            self.machine.look_at = now + SECOND;
+            self.tell(Input::Time);
+        }
+        self.now.saturating_sub(begun)
+    }
+}
+
+#[test]
+fn a_leader_that_has_said_so_is_not_waited_for() {
+    let mut bench = beside(9 * SECOND);
+    bench.now += SECOND;
+    bench.vanish(Some(history("b", 5, Some(Reason::Lost))));
+    assert!(bench.races(), "{:?}", bench.asked);
+}
+
+#[test]
+fn a_leader_whose_key_was_taken_away_is_waited_for_until_its_lease_would_have_run_out() {
+    for last in [
+        None,
+        Some(history("b", 5, None)),
+        // The word on an earlier term is none on this one.
+        Some(history("b", 4, Some(Reason::Graceful))),
+    ] {
+        let mut bench = beside(9 * SECOND);
+        bench.now += SECOND;
+        bench.vanish(last.clone());
+        // The whole history is of no concern here.
+        bench.machine.history = last
+            .iter()
+            .flat_map(|key| view::history(std::slice::from_ref(key)))
+            .collect();
+        bench.machine.asking = None;
+        bench.asked.clear();
+        bench.now += SECOND;
+        bench.tell(Input::Hint(Hint::Changed));
+        bench.txn_after(true, None, last.into_iter().collect());
+        let told = Note::Vacant {
+            term: 5,
+            wait: 9 * SECOND,
+        };
+        assert!(bench.had(&Effect::Note(told)), "{:?}", bench.seen);
+        let waited = bench.waits();
+        assert!((9 * SECOND..10 * SECOND).contains(&waited), "{waited:?}");
+    }
+}
+
+#[test]
+fn a_lease_that_has_run_out_is_not_waited_for() {
+    let mut bench = beside(SECOND);
+    bench.now += SECOND / 5;
+    bench.tell(Input::Time);
+    bench.left(Duration::ZERO);
+    // Less than a second is left. A tenth more is for clocks that go at different rates.
+    bench.now += 6 * SECOND / 5;
+    bench.tell(Input::Hint(Hint::Deleted(vec![LEADER.to_owned()])));
+    assert!(bench.races(), "{:?}", bench.asked);
+}
+
+#[test]
+fn within_what_is_left_of_the_lease_it_is_waited_for() {
+    let mut bench = beside(SECOND);
+    bench.now += SECOND / 5;
+    bench.tell(Input::Time);
+    bench.left(Duration::ZERO);
+    bench.now += SECOND / 10;
+    bench.vanish(None);
+    let waited = bench.waits();
+    assert!(
+        (9 * SECOND / 10..12 * SECOND / 10).contains(&waited),
+        "{waited:?}"
+    );
+}
+
+#[test]
+fn a_lease_that_may_have_been_renewed_since_is_not_taken_for_one_that_has_run_out() {
+    // It was measured too long ago: it must have been renewed.
+    let mut bench = beside(SECOND);
+    bench.now += 6 * SECOND;
+    bench.vanish(None);
+    let waited = bench.waits();
+    assert!(waited >= 10 * SECOND, "{waited:?}");
+}
+
+#[test]
+fn a_term_that_was_won_and_lost_unseen_is_waited_for() {
+    let mut bench = beside(9 * SECOND);
+    bench.now += SECOND;
+    bench.tell(Input::Hint(Hint::Deleted(vec![LEADER.to_owned()])));
+    let term = KeyValue {
+        key: crate::cluster::TERM.to_owned(),
+        value: b"{}".to_vec(),
+        create_revision: 5,
+        mod_revision: 18,
+        lease: 0,
+    };
+    let ended = history("b", 5, Some(Reason::Graceful));
+    let results = vec![
+        vec![],
+        vec![member("a", 11)],
+        vec![],
+        vec![],
+        vec![ended],
+        vec![term],
+    ];
+    let answer = Response::Txn {
+        succeeded: true,
+        revision: 20,
+        results,
+    };
+    bench.answer(|request| matches!(request, Request::Txn(_)), Ok(answer));
+    assert!(!bench.races());
+    let waited = bench.waits();
+    assert!(waited >= 10 * SECOND, "{waited:?}");
+}
+
+#[test]
+fn who_loses_its_key_says_when_its_work_has_ended() {
+    let mut bench = Bench::new(settings("a"));
+    bench.lead();
+    let said = |bench: &Bench| {
+        let ends = |step: &Operation| {
+            matches!(step, Operation::Put { key, value, .. } if *key == history_key(20)
+                && String::from_utf8_lossy(value).contains("\"ending\":\"lost\""))
+        };
+        let mut asked = bench.asked.iter();
+        asked.any(|(_, request)| matches!(request, Request::Txn(txn) if txn.then.iter().any(ends)))
+    };
+    bench.answer(
+        |request| matches!(request, Request::Txn(_)),
+        Err(DcsError::Unanswered("reset".to_owned())),
+    );
+    bench.tell(Input::Fenced { term: 20 });
+    assert!(bench.had(&Effect::Close));
+    bench.now += SECOND;
+    bench.tell(Input::Time);
+    assert!(!said(&bench), "{:?}", bench.asked);
+    bench.tell(Input::Ended { term: 20 });
+    assert!(said(&bench), "{:?}", bench.asked);
+    // The key is gone already: said all the same.
+    bench.given_back(false);
+    assert!(said(&bench), "{:?}", bench.asked);
+    let done = Response::Txn {
+        succeeded: true,
+        revision: 30,
+        results: vec![
+            vec![],
+            vec![],
+            vec![member("a", 11)],
+            vec![],
+            vec![],
+            vec![history("a", 20, Some(Reason::Lost))],
+            vec![],
+        ],
+    };
+    bench.answer(|request| matches!(request, Request::Txn(_)), Ok(done));
+    assert!(!said(&bench), "{:?}", bench.asked);
+    assert!(bench.races(), "it knows of itself that it has stopped");
+}
+
+#[test]
+fn of_a_dead_predecessor_it_is_said_before_its_lease_is_revoked() {
+    let mut bench = Bench::new(Settings {
+        predecessor: Some(9),
+        ..settings("b")
+    });
+    bench.txn(true, Some(leader("b", 5, 9)));
+    let (_, request) = bench.asked.first().unwrap().clone();
+    let Request::Txn(txn) = &request else {
+        panic!("{request:?}")
+    };
+    assert!(
+        txn.when.contains(&Compare::CreateRevision(LEADER.to_owned(), 5)),
+        "{txn:?}"
+    );
+    assert!(gives_back(&request));
+    assert!(matches!(&txn.then[0], Operation::Put { key, .. } if *key == history_key(5)));
+    bench.given_back(true);
+    bench.answer(|request| *request == Request::Revoke(9), Ok(Response::Revoked));
+    assert!(
+        matches!(bench.asked[0].1, Request::Grant { .. }),
+        "{:?}",
+        bench.asked
+    );
+}
