@@ -8,13 +8,17 @@ CARGO ?= cargo
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
+# Of the demos: a release takes much longer to build, and shows the same.
+PROFILE ?= dev
+BINARIES := target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+
 demo: build-tools ## Simulator and ecsbeat on it; Ctrl-C ends both
-	$(CARGO) build --quiet --release --workspace --bins
-	tests/demo.sh target/release
+	$(CARGO) build --quiet --profile $(PROFILE) --workspace --bins
+	tests/demo.sh $(BINARIES)
 
 demo-ha: tools ## etcd and three replicas; the leader is killed every 20 s
-	$(CARGO) build --quiet --release --workspace --bins
-	tests/demo-ha.sh target/release
+	$(CARGO) build --quiet --profile $(PROFILE) --workspace --bins
+	tests/demo-ha.sh $(BINARIES)
 
 build: build-tools ## Debug build of everything
 	$(CARGO) build --workspace --all-targets

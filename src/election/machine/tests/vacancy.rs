@@ -66,7 +66,7 @@ fn a_leader_whose_key_was_taken_away_is_waited_for_until_its_lease_would_have_ru
         // The word on an earlier term is none on this one.
         Some(history("b", 4, Some(Reason::Graceful))),
     ] {
-        let mut bench = beside(9 * SECOND);
+        let mut bench = beside(5 * SECOND);
         bench.now += SECOND;
         bench.vanish(last.clone());
         // The whole history is of no concern here.
