@@ -394,7 +394,7 @@ fn grammar() -> clap::Command {
         Arg::new("url")
             .long("url")
             .value_name("URL")
-            .help("Whom to ask [default: http://localhost:5066/health, or /leader]"),
+            .help("Whom to ask [default: /health, or /leader, where the configuration says that it answers]"),
     );
     common(clap::Command::new("ecsbeat"))
         // The later one counts, as in Beats: a package's command gives places, and its user may give others.

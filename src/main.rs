@@ -36,7 +36,7 @@ fn main() -> ExitCode {
             say(&format!("{}\n", version::line()));
             return cli::OK.into();
         }
-        Command::Health { leader, url } => return health(*leader, url.as_deref()),
+        Command::Health { leader, url } => return health(*leader, url.as_deref(), &cli),
         Command::Completion(shell) => {
             say(&cli::completion(*shell));
             return cli::OK.into();
@@ -209,9 +209,22 @@ fn invalid(errors: &config::Errors) -> ExitCode {
     cli::INVALID_CONFIG.into()
 }
 
-fn health(leader: bool, url: Option<&str>) -> ExitCode {
+fn health(leader: bool, url: Option<&str>, cli: &Cli) -> ExitCode {
+    // Only where to ask, and whom to believe there, is in the configuration.
+    let is_plain = |url: &str| {
+        let scheme = url.split(':').next();
+        !scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"))
+    };
+    let http = if url.is_some_and(is_plain) {
+        Http::default()
+    } else {
+        match config::http(&sources(cli), &|name| std::env::var(name).ok()) {
+            Ok(http) => http,
+            Err(errors) => return invalid(&errors),
+        }
+    };
     on_runtime(async {
-        let probed = http::probe::probe(url, leader).await;
+        let probed = http::probe::probe(url, leader, &http).await;
         let outcome = if probed.healthy {
             Outcome::Well
         } else {

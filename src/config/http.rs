@@ -39,6 +39,23 @@ impl Default for Http {
     }
 }
 
+impl Http {
+    /// Where an instance with this configuration answers, asked on its own machine.
+    pub fn own_url(&self) -> String {
+        let host = match self.host.as_str() {
+            "0.0.0.0" | "" => "127.0.0.1",
+            "::" => "::1",
+            host => host,
+        };
+        let scheme = if self.ssl.is_some() { "https" } else { "http" };
+        if host.contains(':') {
+            format!("{scheme}://[{host}]:{}", self.port)
+        } else {
+            format!("{scheme}://{host}:{}", self.port)
+        }
+    }
+}
+
 /// Reads the section.
 pub(super) fn read(section: &Section<'_>) -> Http {
     let (host, own_port) = host(section);

@@ -3,6 +3,7 @@
 //! Owns the order in which sources are laid over each other (built-in paths, files as given, `-E`, `--path.*`), the
 //! check of file permissions, and where the keystore is. What the keys mean is in the sections' own files.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +12,8 @@ use super::expand::Lookup;
 use super::node::{Data, Map, Mark, Node, Scalar, Style};
 use super::reader::{Findings, Reader};
 use super::{
-    Config, LogLevel, dotted, general, graft, ha, hashes, log_selectors, merge, overrides, redact, source,
+    Config, Http, LogLevel, dotted, general, graft, ha, hashes, http, log_selectors, merge, overrides,
+    redact, source,
 };
 use crate::keystore::{FILE, Keystore, Place};
 use crate::permissions;
@@ -94,6 +96,49 @@ pub fn merged(sources: &Sources) -> Result<String, Errors> {
 pub fn keystore(sources: &Sources, environment: &dyn Fn(&str) -> Option<String>) -> Result<Place, Errors> {
     let settings = merged_tree(sources)?;
     place(&settings, sources, environment).map_err(|problem| Errors::new(vec![problem], &[]))
+}
+
+/// `http.*`, for who asks an instance instead of being one. Nothing else is looked at: what is unfinished elsewhere, or
+/// a token that is not there, is no reason to call a running instance ill. Who may write the files is judged by whoever
+/// works with them, and no file in the usual place is as good as an empty one.
+pub fn http(sources: &Sources, environment: &dyn Fn(&str) -> Option<String>) -> Result<Http, Errors> {
+    let mut problems = Vec::new();
+    let mut names = Vec::new();
+    let sources = Sources {
+        strict_perms: false,
+        ..sources.clone()
+    };
+    let files = files(&sources);
+    let is_there = !sources.files.is_empty() || config_directory(&sources).join(DEFAULT_FILE).exists();
+    let files = if is_there { &*files } else { &[] };
+    let merged = tree_of(files, &sources, &mut problems, &mut names);
+    let settings = graft::graft(&merged, &mut problems);
+    let (store, unread) = match kept(&settings, &sources, environment) {
+        Ok(store) => (store, None),
+        Err(problem) => (Keystore::default(), Some(problem)),
+    };
+    let reader = Reader::new(Lookup {
+        settings: &settings,
+        environment,
+        keystore: &|name| store.text(name),
+        directory: &config_directory(&sources),
+    });
+    let http = reader.root(&settings, |root| root.section("http", http::read));
+    let ours = reader.finish().problems.into_iter();
+    let ours: Vec<_> = ours
+        .filter(|problem| problem.path == "http" || problem.path.starts_with("http."))
+        .filter(|problem| !problem.path.starts_with("http.auth"))
+        .collect();
+    if !ours.is_empty() {
+        // It may be what a reference was not found in.
+        problems.extend(unread);
+    }
+    problems.extend(ours);
+    if problems.is_empty() {
+        Ok(http)
+    } else {
+        Err(Errors::new(problems, &names))
+    }
 }
 
 fn merged_tree(sources: &Sources) -> Result<Node, Errors> {
@@ -252,6 +297,25 @@ fn apply_flags(config: &mut Config, sources: &Sources) {
 
 /// All sources in one tree. `names` gets the names of the files, in their order.
 fn tree(sources: &Sources, problems: &mut Vec<Problem>, names: &mut Vec<String>) -> Node {
+    tree_of(&files(sources), sources, problems, names)
+}
+
+/// The files that count.
+fn files(sources: &Sources) -> Cow<'_, [PathBuf]> {
+    if sources.files.is_empty() {
+        Cow::Owned(vec![PathBuf::from(DEFAULT_FILE)])
+    } else {
+        Cow::Borrowed(&sources.files)
+    }
+}
+
+/// As `tree`, of these files.
+fn tree_of(
+    files: &[PathBuf],
+    sources: &Sources,
+    problems: &mut Vec<Problem>,
+    names: &mut Vec<String>,
+) -> Node {
     let home = home_directory(sources);
     let mut merged = paths(
         "",
@@ -262,12 +326,6 @@ fn tree(sources: &Sources, problems: &mut Vec<Problem>, names: &mut Vec<String>)
             ("logs", Some(&home.join("logs"))),
         ],
     );
-    let default = [PathBuf::from(DEFAULT_FILE)];
-    let files = if sources.files.is_empty() {
-        &default[..]
-    } else {
-        &sources.files
-    };
     for file in files {
         names.push(file.display().to_string());
         match read_file(file, sources) {

@@ -74,7 +74,7 @@ pub use errors::{Errors, Problem};
 pub use etcd::Etcd;
 pub use ha::Ha;
 pub use http::Http;
-pub use load::{Environment, Sources, keystore, load, merged};
+pub use load::{Environment, Sources, http, keystore, load, merged};
 pub use log_selectors::selected;
 pub use logging::{LogFiles, LogLevel, Logging};
 pub use output::{ConsoleOutput, FileOutput, OutputConfig};

@@ -1,22 +1,27 @@
 //! `ecsbeat health`: one question to a running instance.
 //!
 //! Owns the smallest HTTP client that can tell 200 from anything else, for container health checks in an image
-//! without curl. Plain HTTP/1.1 only, one connection, one time limit over everything, and never more of an answer
-//! than it needs. It prints nothing.
+//! without curl. HTTP/1.1 only, with TLS or without, one connection, one time limit over everything, and never more of an
+//! answer than it needs. It prints nothing, and believes nobody that `tls::instance` does not.
 
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 use url::{Host, Url};
+
+use crate::config::Http;
+use crate::tls::{self, TlsError};
 
 /// From the first packet to the last byte.
 const TIME: Duration = Duration::from_secs(3);
 /// Bytes of an answer that are looked at.
 const MAX_ANSWER: u64 = 64 * 1024;
-/// Where a running instance answers unless it was told otherwise.
-const DEFAULT: &str = "http://localhost:5066";
 
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,9 +37,13 @@ pub struct Probed {
 enum ProbeError {
     #[error("is not a URL: {0}")]
     Url(#[from] url::ParseError),
-    #[error("only http:// can be asked; for https use another client, such as curl")]
+    #[error("only http:// and https:// can be asked")]
     Scheme,
-    #[error("{0}")]
+    #[error("http.port is 0, any free one: the log of the instance names it, give it with --url")]
+    Port,
+    #[error("http.{0}")]
+    Tls(#[from] TlsError),
+    #[error("{0}{}", advice(.0))]
     Io(#[from] std::io::Error),
     #[error("no answer within {} s", TIME.as_secs())]
     Time,
@@ -42,9 +51,17 @@ enum ProbeError {
     NotHttp,
 }
 
-/// Asks `/health`, or `/leader`, at `url`; a URL with a path of its own is asked as it is.
-pub async fn probe(url: Option<&str>, leader: bool) -> Probed {
-    let text = url.unwrap_or(DEFAULT);
+/// What to do about TLS that did not come about.
+fn advice(error: &std::io::Error) -> String {
+    tls::advice(error).map_or_else(String::new, |advice| format!("; {advice}"))
+}
+
+/// Asks `/health`, or `/leader`, at `url`, or where `http` says that this machine's instance answers; a URL with a path
+/// of its own is asked as it is. Whether `http` is switched on is not looked at: the instance may have been told so by
+/// a flag.
+pub async fn probe(url: Option<&str>, leader: bool, http: &Http) -> Probed {
+    let own = http.own_url();
+    let text = url.unwrap_or(&own);
     let url = match target(text, leader) {
         Ok(url) => url,
         Err(error) => {
@@ -54,7 +71,7 @@ pub async fn probe(url: Option<&str>, leader: bool) -> Probed {
             };
         }
     };
-    let asked = timeout(TIME, ask(&url)).await;
+    let asked = timeout(TIME, ask(&url, http)).await;
     let (healthy, said) = match asked.unwrap_or(Err(ProbeError::Time)) {
         Ok((200, said)) => (true, format!("200 {said}")),
         Ok((status, said)) => (false, format!("{status} {said}")),
@@ -73,8 +90,11 @@ pub async fn probe(url: Option<&str>, leader: bool) -> Probed {
 
 fn target(text: &str, leader: bool) -> Result<Url, ProbeError> {
     let mut url = Url::parse(text)?;
-    if url.scheme() != "http" {
+    if !matches!(url.scheme(), "http" | "https") {
         return Err(ProbeError::Scheme);
+    }
+    if url.port() == Some(0) {
+        return Err(ProbeError::Port);
     }
     if url.path() == "/" {
         url.set_path(if leader { "/leader" } else { "/health" });
@@ -84,7 +104,7 @@ fn target(text: &str, leader: bool) -> Result<Url, ProbeError> {
 
 /// The URL without the user and password that somebody may have put there.
 fn shown(url: &Url) -> String {
-    format!("http://{}{}", authority(url), url.path())
+    format!("{}://{}{}", url.scheme(), authority(url), url.path())
 }
 
 fn authority(url: &Url) -> String {
@@ -96,14 +116,34 @@ fn authority(url: &Url) -> String {
 }
 
 /// The status and what the answer says about it.
-async fn ask(url: &Url) -> Result<(u16, String), ProbeError> {
-    let port = url.port().unwrap_or(80);
-    let mut stream = match url.host() {
+async fn ask(url: &Url, http: &Http) -> Result<(u16, String), ProbeError> {
+    let port = url.port_or_known_default().unwrap_or(80);
+    let stream = match url.host() {
         Some(Host::Ipv4(address)) => TcpStream::connect((address, port)).await?,
         Some(Host::Ipv6(address)) => TcpStream::connect((address, port)).await?,
         Some(Host::Domain(name)) => TcpStream::connect((name, port)).await?,
         None => return Err(url::ParseError::EmptyHost.into()),
     };
+    if url.scheme() == "http" {
+        return talk(stream, url).await;
+    }
+    let name = match url.host() {
+        Some(Host::Ipv4(address)) => ServerName::from(IpAddr::V4(address)),
+        Some(Host::Ipv6(address)) => ServerName::from(IpAddr::V6(address)),
+        Some(Host::Domain(name)) => {
+            ServerName::try_from(name.to_owned()).map_err(|_| url::ParseError::InvalidDomainCharacter)?
+        }
+        None => return Err(url::ParseError::EmptyHost.into()),
+    };
+    let connector = TlsConnector::from(Arc::new(tls::instance(url, http)?));
+    talk(connector.connect(name, stream).await?, url).await
+}
+
+/// The question and its answer on a connection.
+async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    url: &Url,
+) -> Result<(u16, String), ProbeError> {
     let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
     let request = format!(
         "GET {}{query} HTTP/1.1\r\nHost: {}\r\nAccept: application/json\r\nConnection: close\r\n\r\n",
@@ -172,7 +212,8 @@ mod tests {
         let server = bound
             .serve(Arc::new(endpoints), CancellationToken::new())
             .unwrap();
-        let ask = |leader| probe(Some(&url), leader);
+        let http = Http::default();
+        let ask = |leader| probe(Some(&url), leader, &http);
         assert_eq!(
             ask(false).await,
             Probed {
@@ -190,9 +231,9 @@ mod tests {
                 }
             );
         }
-        let own = probe(Some(&format!("{url}/standby?x=1")), true).await;
+        let own = probe(Some(&format!("{url}/standby?x=1")), true, &http).await;
         assert_eq!(own.line, format!("{url}/standby: 503 single (not_standby)"));
-        let wish = probe(Some(&format!("{url}/health?activecode=204")), false).await;
+        let wish = probe(Some(&format!("{url}/health?activecode=204")), false, &http).await;
         assert!(!wish.healthy, "{wish:?}");
         server.stop().await.unwrap();
         let gone = ask(false).await;
@@ -262,7 +303,7 @@ mod tests {
             } else {
                 url.clone()
             };
-            let probed = probe(Some(&asked), leader).await;
+            let probed = probe(Some(&asked), leader, &Http::default()).await;
             let shown = path.split('?').next().unwrap();
             assert_eq!(
                 probed,
@@ -276,14 +317,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn https_and_nonsense_are_told_apart() {
-        let https = probe(Some("https://localhost:1"), false).await;
-        assert!(!https.healthy && https.line.contains("only http://"), "{https:?}");
-        let nonsense = probe(Some("localhost"), false).await;
-        assert!(
-            !nonsense.healthy && nonsense.line.contains("not a URL"),
-            "{nonsense:?}"
-        );
+    async fn nonsense_and_what_cannot_be_known_are_told() {
+        let any_port = Http {
+            port: 0,
+            ..Http::default()
+        };
+        for (url, said) in [
+            (Some("ftp://localhost:1"), "only http:// and https://"),
+            (Some("localhost"), "not a URL"),
+            (None, "http.port is 0"),
+        ] {
+            let probed = probe(url, false, &any_port).await;
+            assert!(!probed.healthy && probed.line.contains(said), "{probed:?}");
+        }
     }
 
     /// What the probe says about a server that answers with this and closes.
@@ -304,7 +350,7 @@ mod tests {
             );
             stream.write_all(answer).await.unwrap();
         };
-        tokio::join!(probe(Some(&url), false), serve).0
+        tokio::join!(probe(Some(&url), false, &Http::default()), serve).0
     }
 
     #[tokio::test]
@@ -332,7 +378,7 @@ mod tests {
     async fn waits_three_seconds_and_no_longer() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let probed = probe(Some(&url), false).await;
+        let probed = probe(Some(&url), false, &Http::default()).await;
         assert!(
             !probed.healthy && probed.line.ends_with("no answer within 3 s"),
             "{probed:?}"

@@ -9,7 +9,7 @@ use reqwest::{Method, Url};
 use serde_json::Value;
 
 use super::OperateError;
-use crate::config::{Http, Secret, Ssl};
+use crate::config::Http;
 use crate::tls;
 
 /// For what is answered from memory.
@@ -23,7 +23,7 @@ const MOST: usize = 16 << 20;
 pub(super) struct Client {
     http: reqwest::Client,
     base: Url,
-    token: Option<Secret>,
+    own: Http,
 }
 
 /// An answer.
@@ -41,13 +41,12 @@ impl Client {
             Some(url) => parsed(url)?,
             None => own(http)?,
         };
-        let ssl = http.ssl.as_ref().map_or_else(Ssl::default, |ssl| Ssl {
-            // They are what the instance shows, not what a client is.
-            certificate: None,
-            key: None,
-            ..ssl.clone()
-        });
-        let tls = tls::client_config(&ssl).map_err(|error| OperateError::Target(format!("http.{error}")))?;
+        Self::asking(base, http)
+    }
+
+    fn asking(base: Url, http: &Http) -> Result<Self, OperateError> {
+        let tls =
+            tls::instance(&base, http).map_err(|error| OperateError::Target(format!("http.{error}")))?;
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .redirect(reqwest::redirect::Policy::none())
@@ -59,17 +58,13 @@ impl Client {
         Ok(Self {
             http: client,
             base,
-            token: http.token.clone(),
+            own: http.clone(),
         })
     }
 
-    /// The same at another instance.
+    /// The same at another instance, which is believed for reasons of its own.
     pub(super) fn at(&self, url: &str) -> Result<Self, OperateError> {
-        Ok(Self {
-            http: self.http.clone(),
-            base: parsed(url)?,
-            token: self.token.clone(),
-        })
+        Self::asking(parsed(url)?, &self.own)
     }
 
     /// The JSON at `path`; any status but 200 is an error.
@@ -104,7 +99,7 @@ impl Client {
             request = request
                 .header("Content-Type", "application/json")
                 .body(body.to_string());
-            if let Some(token) = &self.token {
+            if let Some(token) = &self.own.token {
                 // A token out of a file often has a line break at its end.
                 request = request.bearer_auth(token.expose().trim());
             }
@@ -158,18 +153,7 @@ fn own(http: &Http) -> Result<Url, OperateError> {
                        instance with --url";
         return Err(OperateError::Target(message.to_owned()));
     }
-    let host = match http.host.as_str() {
-        "0.0.0.0" | "" => "127.0.0.1",
-        "::" => "::1",
-        host => host,
-    };
-    let host = if host.contains(':') && !host.starts_with('[') {
-        format!("[{host}]")
-    } else {
-        host.to_owned()
-    };
-    let scheme = if http.ssl.is_some() { "https" } else { "http" };
-    Url::parse(&format!("{scheme}://{host}:{}", http.port))
+    Url::parse(&http.own_url())
         .map_err(|error| OperateError::Target(format!("http.host and http.port make no URL: {error}")))
 }
 

@@ -5,6 +5,7 @@
 //! that somebody must install first. Must never weaken what the settings ask for, and never shows a key.
 
 mod certificate;
+mod instance;
 mod material;
 mod pem;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 use crate::config::{Ssl, VerificationMode};
+pub use instance::instance;
 pub use pem::{Pem, pem};
 use verify::Verifier;
 

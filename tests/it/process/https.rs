@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use crate::servers::tls;
 use crate::support::authority::{Authority, Pair};
-use crate::support::process::{Home, Process, SOON};
+use crate::support::process::{Ended, Home, Process, SOON};
 
 const NAME: &str = "node-a.example";
 
@@ -141,4 +141,107 @@ async fn a_key_that_cannot_be_read_is_told_by_its_setting() {
         "{}",
         ended.stderr
     );
+}
+
+/// Asks with the configuration `text` from a folder of its own.
+async fn asked_with(text: &str, arguments: &[&str]) -> Ended {
+    let home = Home::new();
+    home.configure(text);
+    home.run(arguments).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_and_status_know_the_own_endpoint_by_its_certificate_and_believe_no_other() {
+    let own = Authority::new("own");
+    let home = Home::new();
+    let (mut process, address) = start(&home, &own, "").await;
+    process.logged("ecsbeat start running.").await;
+    let port = format!("http.port={}", address.port());
+    let url = format!("https://{address}");
+
+    // As a container's health check asks: no argument says where, the configuration does. The certificate is not for
+    // this address, and nothing else says that its authority is to be trusted.
+    let ended = home.run(&["health", "-E", &port]).await;
+    ended.expect(0);
+    assert_eq!(ended.stdout, format!("{url}/health: 200 single\n"));
+    home.run(&["health", "--leader", "--url", &url]).await.expect(0);
+    let status = home.run(&["status", "-E", &port]).await;
+    status.expect(0);
+
+    // What has nothing to do with the question may be unfinished, or not there for the one who asks.
+    let path = |name: &str| home.path().join(name).display().to_string();
+    let ssl = |certificate: &str| {
+        format!(
+            "ecsbeat.customers: [{{}}]\nunknown: true\nhttp:\n  auth.token: '${{NOT_THERE}}'\n  host: 127.0.0.1\n  \
+             ssl: {{certificate: '{certificate}', key: '/nonexistent/http.key'}}\n"
+        )
+    };
+    let other = home.write("other.pem", &own.issue(NAME, &[NAME, "127.0.0.1"]).certificate);
+    asked_with(&ssl(&path("http.pem")), &["health", "-E", &port])
+        .await
+        .expect(0);
+
+    // Another certificate is not believed, not even one of the same authority, nor one where nothing is known.
+    for configuration in [ssl(&other.display().to_string()), String::new()] {
+        let ended = asked_with(&configuration, &["health", "--url", &url]).await;
+        ended.expect(1);
+        assert!(
+            ended.stdout.contains("UnknownIssuer") || ended.stdout.contains("no CA certificates"),
+            "{}",
+            ended.stdout
+        );
+    }
+    // With that authority behind it in the file it is a renewed one.
+    let chain = std::fs::read_to_string(&other).unwrap() + &own.pem();
+    let renewed = home.write("renewed.pem", &chain);
+    asked_with(&ssl(&renewed.display().to_string()), &["health", "--url", &url])
+        .await
+        .expect(0);
+
+    // What cannot be asked is told by its setting.
+    let ended = asked_with(&ssl("/nonexistent/http.pem"), &["health", "-E", &port]).await;
+    ended.expect(1);
+    assert!(
+        ended.stdout.contains("http.ssl.certificate") && ended.stdout.contains("/nonexistent/http.pem"),
+        "{}",
+        ended.stdout
+    );
+    let ended = asked_with("http.port: many\n", &["health"]).await;
+    ended.expect(78);
+    assert!(ended.stderr.contains("http.port"), "{}", ended.stderr);
+    process.stopped().await.expect(0);
+    home.run(&["health", "-E", &port]).await.expect(1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_clients_must_show_a_certificate_health_shows_the_own_one() {
+    let (own, clients) = (Authority::new("own"), Authority::new("clients"));
+    for (accepted, code) in [(&own, 0), (&clients, 1)] {
+        let home = Home::new();
+        let ca = home.write("clients.pem", &accepted.pem());
+        let setting = format!("certificate_authorities: ['{}']", ca.display());
+        let (mut process, address) = start(&home, &own, &setting).await;
+        process.logged("ecsbeat start running.").await;
+        let port = format!("http.port={}", address.port());
+        let ended = home.run(&["health", "-E", &port]).await;
+        ended.expect(code);
+        let refused = "it refuses our client certificate";
+        assert_eq!(ended.stdout.contains(refused), code == 1, "{}", ended.stdout);
+        process.stopped().await.expect(0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_configuration_health_asks_the_port_of_beats_over_http() {
+    let home = Home::new();
+    let ended = home.run(&["health", "-E", "http.host=127.0.0.9"]).await;
+    assert!(
+        ended.stdout.starts_with("http://127.0.0.9:5066/health: "),
+        "{}{}",
+        ended.stdout,
+        ended.stderr
+    );
+    let ended = home.run(&["health", "-c", "nonexistent.yml"]).await;
+    ended.expect(78);
+    assert!(ended.stderr.contains("nonexistent.yml"), "{}", ended.stderr);
 }
