@@ -435,3 +435,18 @@ async fn the_tests_of_output_and_ecs_tell_what_is_wrong() {
     let text = &ecs.expect(1).stdout;
     assert!(text.contains("monitor") && !text.contains("CANARY"), "{text}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn status_over_plain_http_needs_no_certificates_on_the_host() {
+    let world = World::new("").await;
+    let (_process, address) = world.start().await;
+    let url = format!("http://{address}");
+    let empty = world.home.write("no-authorities.pem", "");
+    let mut command = world.home.command(&["status", "--url", &url]);
+    command
+        .env("SSL_CERT_FILE", &empty)
+        .env("SSL_CERT_DIR", "/nonexistent");
+    let ended = Process::spawn(command).ended(SOON).await;
+    ended.expect(0);
+    assert!(ended.stdout.contains("single"), "{}", ended.stdout);
+}
