@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_not_late() {
+    fn what_is_not_there_is_neither_late_nor_fails() {
         let runtime = runtime();
         let _entered = runtime.enter();
         let directory = tempfile::tempdir().unwrap();
@@ -261,14 +261,24 @@ mod tests {
             metrics.commands.observe(&plan.status, Timestamp::UNIX_EPOCH);
             metrics.prometheus().unwrap()
         };
-        assert!(series().contains("checkpoint_lag_seconds{") && series().contains("last_success_timestamp"));
+        let told = || {
+            [
+                "checkpoint_lag_seconds{",
+                "last_success_timestamp_seconds{",
+                "consecutive_failed_polls{",
+            ]
+            .map(|name| series().contains(name))
+        };
+        assert_eq!(told(), [true; 3], "{}", series());
         progress.polled(Timestamp::UNIX_EPOCH, Duration::ZERO, 0, &[lack()]);
-        assert!(!series().contains("checkpoint_lag_seconds{"), "{}", series());
-        assert!(
-            !series().contains("last_success_timestamp_seconds{"),
-            "{}",
-            series()
-        );
+        assert_eq!(told(), [false; 3], "{}", series());
+        // What else goes wrong with it does count.
+        let error = EcsError::Transport {
+            node: "a".to_owned(),
+            message: "refused".to_owned(),
+        };
+        progress.polled(Timestamp::UNIX_EPOCH, Duration::ZERO, 0, &[lack(), error]);
+        assert_eq!(told(), [true; 3], "{}", series());
     }
 
     #[test]

@@ -81,7 +81,10 @@ impl CommandMetrics {
         tell(&self.last_duration, &|unit| {
             unit.last_tick.map(|_| unit.last_duration.as_secs_f64())
         });
-        tell(&self.failures, &|unit| Some(unit.failures as f64));
+        // Nor does it fail: absent and not 0, which would say of a VDC that is away that something of it works.
+        tell(&self.failures, &|unit| {
+            (!unit.unsupported).then_some(unit.failures as f64)
+        });
         tell(&self.lag, &|unit| {
             let lag = now
                 .duration_since(unit.checkpoint.filter(|_| !unit.unsupported)?)
