@@ -110,9 +110,8 @@ pub(super) async fn run(unit: Arc<Unit>, plan: Plan, progress: Progress) -> Ende
         carried: None,
         well: true,
     };
-    if let Some(until) = checkpoint.until {
-        windows.progress.delivered(until);
-    }
+    // Where it begins counts as delivered: the lag grows from there also where nothing ever is.
+    windows.progress.delivered(until);
     let stop = windows.plan.stop.clone();
     loop {
         tokio::select! {

@@ -450,3 +450,39 @@ async fn status_over_plain_http_needs_no_certificates_on_the_host() {
     ended.expect(0);
     assert!(ended.stdout.contains("single"), "{}", ended.stdout);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_windowed_command_that_never_delivered_is_behind_from_where_its_windows_begin() {
+    let home = Home::new();
+    home.configure(
+        "ecsbeat:\n  start_jitter: 0s\n  customers: [{customername: c, username: u, password: p, vdcs: [{vdcname: v, \
+         nodes: [{host: '127.0.0.1:1'}]}]}]\n  commands: [{type: auditevent}, {type: localzone}]\n\
+         output.console: {}\nhttp: {enabled: true, port: 0}\n",
+    );
+    let mut process = home.start(&[]);
+    let address = process.http().await;
+    let series = |command: &str| {
+        format!("ecsbeat_checkpoint_lag_seconds{{customer=\"c\",vdc=\"v\",command=\"{command}\"}}")
+    };
+    let start = Instant::now();
+    let lag = loop {
+        let metrics = get(address, "/metrics").await;
+        if let Some(lag) = metrics.metric(&series("auditevent")) {
+            assert_eq!(metrics.metric(&series("localzone")), None, "it has no windows");
+            break lag;
+        }
+        assert!(start.elapsed() < SOON, "{}", metrics.body);
+    };
+    // One interval back, and a window's step and lag at the most.
+    assert!((60.0..600.0).contains(&lag), "{lag}");
+    let told = get(address, "/commands").await.json();
+    let commands = told["commands"].as_array().unwrap();
+    let audit = commands
+        .iter()
+        .find(|row| row["command"] == "auditevent")
+        .unwrap();
+    assert!(audit["lag_ms"].as_u64().unwrap() >= 60_000, "{told}");
+    assert!(audit["last_success"].is_null(), "{told}");
+    process.signal(Signal::TERM);
+    process.ended(SOON).await;
+}
