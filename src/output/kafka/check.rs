@@ -3,6 +3,7 @@
 //! Owns the steps that are told. Changes nothing at the other side: no topic is made, nothing is written, and no
 //! transactional id is taken over, so that a leader at work is not disturbed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -75,7 +76,7 @@ async fn look(config: &KafkaOutput) -> Result<Result<Found, SinkError>, BuildErr
     std::thread::Builder::new()
         .name("test-kafka".to_owned())
         .spawn(move || {
-            let found = Client::begin(&properties, &[], refresh).and_then(|mut client| {
+            let found = Client::begin(&properties, &[], refresh, &Arc::default()).and_then(|mut client| {
                 client.greet(&time)?;
                 survey(&mut client, topic, &time)
             });

@@ -5,6 +5,7 @@
 //! what is not sent yet and closes the connections.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
@@ -13,7 +14,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::metadata::Metadata;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, PurgeConfig};
 
-use super::context::Context;
+use super::context::{Context, Warned};
 use super::message::Message;
 use super::partition::Partitions;
 use super::time::Time;
@@ -49,14 +50,15 @@ pub(super) struct Sent {
 }
 
 impl Client {
-    /// Begins to connect.
+    /// Begins to connect. The clients of one output share `warned`.
     pub(super) fn begin(
         properties: &ClientConfig,
         headers: &[(String, Secret)],
         refresh: Duration,
+        warned: &Arc<Warned>,
     ) -> Result<Self, SinkError> {
         let producer = properties
-            .create_with_context(Context::default())
+            .create_with_context(Context::new(Arc::clone(warned)))
             .map_err(|error| SinkError::Protocol(beginning(&error)))?;
         Ok(Self {
             producer,

@@ -5,12 +5,14 @@
 //! have arrived.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::client::{Client, Sent};
+use super::context::Warned;
 use super::message::Message;
 use super::partition::Chooser;
 use super::time::Time;
@@ -30,6 +32,8 @@ pub(super) struct Producer {
     transactions: Option<(String, Duration)>,
     chooser: Chooser,
     client: Option<Client>,
+    /// What its clients have warned of.
+    warned: Arc<Warned>,
     /// When another producer was found to have taken over.
     taken_over: Option<Instant>,
     /// The events of a transaction whose commit was not answered.
@@ -50,6 +54,7 @@ impl Producer {
             },
             chooser: Chooser::new(&config.partition),
             client: None,
+            warned: Arc::default(),
             taken_over: None,
             unanswered: Vec::new(),
             committed: HashSet::new(),
@@ -63,7 +68,7 @@ impl Producer {
         if self.client.is_some() {
             return Ok(());
         }
-        let client = Client::begin(&self.properties, &self.headers, self.refresh)?;
+        let client = Client::begin(&self.properties, &self.headers, self.refresh, &self.warned)?;
         match &self.transactions {
             None => client.greet(time)?,
             // A client that did not get there is dropped: it must not become the producer later on its own, when
