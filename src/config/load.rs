@@ -12,8 +12,8 @@ use super::expand::Lookup;
 use super::node::{Data, Map, Mark, Node, Scalar, Style};
 use super::reader::{Findings, Reader};
 use super::{
-    Config, Http, LogLevel, dotted, general, graft, ha, hashes, http, log_selectors, merge, overrides,
-    redact, source,
+    Config, Http, LogLevel, dotted, general, graft, ha, hashes, log_selectors, merge, overrides, redact,
+    source,
 };
 use crate::keystore::{FILE, Keystore, Place};
 use crate::permissions;
@@ -112,18 +112,20 @@ pub fn http(sources: &Sources, environment: &dyn Fn(&str) -> Option<String>) -> 
     let is_there = !sources.files.is_empty() || config_directory(&sources).join(DEFAULT_FILE).exists();
     let files = if is_there { &*files } else { &[] };
     let merged = tree_of(files, &sources, &mut problems, &mut names);
-    let settings = graft::graft(&merged, &mut problems);
+    let settings = graft::graft(&merged, &mut Vec::new());
     let (store, unread) = match kept(&settings, &sources, environment) {
         Ok(store) => (store, None),
         Err(problem) => (Keystore::default(), Some(problem)),
     };
-    let reader = Reader::new(Lookup {
+    let directory = config_directory(&sources);
+    let lookup = Lookup {
         settings: &settings,
         environment,
         keystore: &|name| store.text(name),
-        directory: &config_directory(&sources),
-    });
-    let http = reader.root(&settings, |root| root.section("http", http::read));
+        directory: &directory,
+    };
+    let reader = Reader::new(lookup);
+    let http = reader.root(&settings, |root| root.section("http", super::http::read));
     let ours = reader.finish().problems.into_iter();
     let ours: Vec<_> = ours
         .filter(|problem| problem.path == "http" || problem.path.starts_with("http."))

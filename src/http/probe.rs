@@ -43,8 +43,11 @@ enum ProbeError {
     Port,
     #[error("http.{0}")]
     Tls(#[from] TlsError),
-    #[error("{0}{}", advice(.0))]
-    Io(#[from] std::io::Error),
+    #[error("{source}{}", advice(.source))]
+    Io {
+        #[from]
+        source: std::io::Error,
+    },
     #[error("no answer within {} s", TIME.as_secs())]
     Time,
     #[error("the answer is not HTTP")]
