@@ -4,6 +4,7 @@
 //! the process with an error. An orderly stop: no new ticks, running polls end, the queue drains, checkpoints are
 //! written, ECS is logged out of, and the endpoints go last.
 
+mod certificates;
 mod cluster;
 mod data;
 mod host;
@@ -144,6 +145,7 @@ impl App {
         );
         let status = Arc::new(Status::new(clock.now()));
         let metrics = Metrics::new();
+        metrics.certificates.tell(certificates::expiries(&config));
         let records = stages::records(&config, &clock, &metrics)?;
         Ok(Self {
             config,

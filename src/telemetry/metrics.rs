@@ -16,6 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::exposition;
 use super::latency::Latency;
+use super::metrics_certificates::CertificateMetrics;
 use super::metrics_commands::CommandMetrics;
 use super::metrics_ha::HaMetrics;
 use super::metrics_process::ProcessMetrics;
@@ -202,6 +203,8 @@ pub struct Metrics {
     pub dcs_requests: Family<DcsLabels, Counter>,
     /// How long such a try took, answered or not.
     pub dcs_request_duration: HistogramFamily<DcsOpLabels>,
+    /// Until when the own certificates are valid.
+    pub certificates: CertificateMetrics,
     /// How each command fares.
     pub commands: CommandMetrics,
     /// The series of the cluster.
@@ -216,6 +219,7 @@ impl Metrics {
     pub fn new() -> Self {
         let mut root = Registry::default();
         let ha = HaMetrics::register(&mut root);
+        let certificates = CertificateMetrics::register(&mut root);
         let commands = CommandMetrics::register(&mut root);
         let process = ProcessMetrics::register(&mut root);
         let registry = root.sub_registry_with_prefix("ecsbeat");
@@ -372,6 +376,7 @@ impl Metrics {
             leader,
             dcs_requests,
             dcs_request_duration,
+            certificates,
             commands,
             ha,
             process,

@@ -13,6 +13,7 @@ pub mod latency;
 pub mod log;
 mod log_file;
 pub mod metrics;
+pub mod metrics_certificates;
 pub mod metrics_commands;
 pub mod metrics_ha;
 pub mod metrics_process;

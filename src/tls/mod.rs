@@ -167,6 +167,13 @@ pub fn valid_until(certificate: &[u8]) -> Option<jiff::Timestamp> {
     jiff::Timestamp::from_second(until).ok()
 }
 
+/// When the first of the certificates that `ssl.certificate` names expires: no longer is the chain of any use. `None`
+/// where there is none, or none that can be read.
+pub fn expiry(ssl: &Ssl) -> Option<jiff::Timestamp> {
+    let chain = material::certificates("ssl.certificate", ssl.certificate.as_ref()?).ok()?;
+    chain.iter().filter_map(|one| valid_until(one)).min()
+}
+
 /// Whose certificate it is; `None` where it does not say, or cannot be read.
 pub fn subject(certificate: &[u8]) -> Option<String> {
     certificate::subject(certificate)

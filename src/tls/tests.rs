@@ -344,3 +344,15 @@ fn errors_name_the_setting_and_the_file_but_never_the_key() {
     let error = server_config(&Ssl::default()).unwrap_err().to_string();
     assert!(error.starts_with("ssl.certificate: must be set"), "{error}");
 }
+
+#[test]
+fn a_chain_expires_with_the_first_of_it() {
+    let ca = ca("root");
+    let (early, key) = issue(&ca, 2001, 2040);
+    let (late, _) = issue(&ca, 2001, 2060);
+    let at = |year: &str| format!("{year}-01-01T00:00:00Z").parse().ok();
+    assert_eq!(expiry(&serving(&late, &key)), at("2060"));
+    assert_eq!(expiry(&serving(&(late + &early), &key)), at("2040"));
+    assert_eq!(expiry(&serving("/nonexistent", &key)), None);
+    assert_eq!(expiry(&Ssl::default()), None);
+}

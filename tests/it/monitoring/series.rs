@@ -41,6 +41,7 @@ async fn no_label_has_values_without_bound() {
         "processor",
         "reason",
         "result",
+        "setting",
         "to",
         "vdc",
         "version",

@@ -10,8 +10,9 @@ use ecs_sim::{Config, Profile, Sim};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
+use crate::support::authority::Authority;
 use crate::support::cluster::{Cluster, Setup, until};
-use crate::support::process::{Home, SOON, customers, get};
+use crate::support::process::{Home, PASSWORD, SOON, customers, customers_with, get};
 use crate::support::still::world;
 use crate::support::windowed::COMMANDS;
 
@@ -186,11 +187,15 @@ async fn gather() -> Told {
     let (sim, home) = (world().await, Home::new());
     home.configure(&format!(
         "ecsbeat:\n{}http: {{enabled: true, host: 127.0.0.1, port: 0}}\noutput.console: {{}}\n",
-        customers(&sim, &home)
+        customers_with(&sim, &home, PASSWORD, &client_certificate(&home))
     ));
     let mut process = home.start(&[]);
     let address = process.http().await;
-    let of_single = ["ecsbeat_ha_state 6", "ecsbeat_output_up{output=\"console\"} 1"];
+    let of_single = [
+        "ecsbeat_ha_state 6",
+        "ecsbeat_output_up{output=\"console\"} 1",
+        "ecsbeat_certificate_not_after_timestamp_seconds{setting=\"ecsbeat.customers[sim].ssl.certificate\"} ",
+    ];
     let single = with("a single node", &of_single, async || {
         get(address, "/metrics").await.body
     })
@@ -215,6 +220,18 @@ async fn gather() -> Told {
         events,
         template: serde_json::from_str(&template.expect(0).stdout).unwrap(),
     }
+}
+
+/// The settings of a customer that show a certificate to ECS, which nobody asks for there.
+fn client_certificate(home: &Home) -> String {
+    let pair = Authority::new("own").issue("ecsbeat", &[]);
+    let certificate = home.write("client.pem", &pair.certificate);
+    let key = home.write("client.key", &pair.key);
+    format!(
+        "reqtimeout: 5s\n    ssl.certificate: '{}'\n    ssl.key: '{}'",
+        certificate.display(),
+        key.display()
+    )
 }
 
 /// Events of a release that has load and latencies on its dashboards.

@@ -60,6 +60,13 @@ async fn https_is_answered_over_tls_alone() {
         .unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     assert!(answer.ends_with('}'), "the answer is whole: {answer}");
+    // The year 4096 is what rcgen gives where nothing is said.
+    let metrics = ask(address, &own, None, "GET /metrics HTTP/1.1\r\n")
+        .await
+        .unwrap();
+    let expiry =
+        "ecsbeat_certificate_not_after_timestamp_seconds{setting=\"http.ssl.certificate\"} 67090118400";
+    assert!(metrics.lines().any(|line| line.starts_with(expiry)), "{metrics}");
     // Orders, with the token and without; a single node takes none.
     for (token, status) in [
         ("CANARY-token", 501),
