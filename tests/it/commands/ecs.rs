@@ -208,3 +208,74 @@ async fn a_signal_breaks_it_off_and_leaves_no_token_behind() {
     assert_eq!(stderr, "Exiting: broken off by a signal\n");
     assert_eq!((sim.token_counts(0).live, sim.token_counts(1).live), (0, 0));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_with_too_many_tokens_is_not_asked_for_more_at_every_node() {
+    let sim = world(Config {
+        auth: Auth {
+            tokens_per_user: 0,
+            ..Auth::default()
+        },
+        ..Config::for_tests()
+    })
+    .await;
+    let ended = tried(&sim).await;
+    ended.expect(1);
+    let count = |part: &str| ended.stdout.lines().filter(|line| line.contains(part)).count();
+    assert_eq!(count("log in as monitor... ERROR"), 2, "{}", ended.stdout);
+    assert_eq!(
+        count("log in... WARN not tried, so that the account is not locked"),
+        4,
+        "{}",
+        ended.stdout
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_the_configuration_lacks_is_named() {
+    let sim = world(Config::for_tests()).await;
+    let home = home_with(&sim, PASSWORD, "");
+    let left_out = sim.vdc(0).node(1).mgmt_host();
+    let text = std::fs::read_to_string(home.path().join("ecsbeat.yml")).unwrap();
+    home.configure(&text.replace(&format!(", {{host: '{left_out}'}}"), ""));
+    let ended = home.run(&["test", "ecs"]).await;
+    let address = left_out.split(':').next().unwrap();
+    let want = format!("not configured: {address}\n");
+    assert_eq!(
+        ended.expect(0).stdout.matches(&want).count(),
+        1,
+        "{}",
+        ended.stdout
+    );
+    assert_eq!(
+        ended.stdout.matches("not configured").count(),
+        1,
+        "{}",
+        ended.stdout
+    );
+    assert!(
+        ended.stdout.ends_with("tried: 2 VDCs, 3 nodes: no errors\n"),
+        "{}",
+        ended.stdout
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_fails_is_asked_once() {
+    let sim = world(Config::for_tests()).await;
+    let failing = Fault::Status {
+        codes: vec![503],
+        retry_after: None,
+        retryable: None,
+        code: None,
+        details: None,
+    };
+    sim.faults()
+        .set(FaultRule::everywhere(failing).on_node(0, 1).on_path("/login"));
+    let ended = tried(&sim).await;
+    ended.expect(1);
+    let logins = sim.requests().into_iter();
+    let logins = logins.filter(|asked| (asked.vdc, asked.node) == (0, 1) && asked.path.starts_with("/login"));
+    // By the VDC as a whole at most once more.
+    assert!((1..=2).contains(&logins.count()), "{}", ended.stdout);
+}

@@ -300,3 +300,64 @@ async fn the_terminal_is_put_back_when_the_answer_is_broken_off() {
     terminal.shows("Exiting: broken off").await;
     assert!(terminal.echoes());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_ends_before_the_end_of_its_line_and_has_a_bound() {
+    let home = home();
+    keystore(&home, &["create"]).await.expect(0);
+    for input in [&b"of-keystore"[..], b"of-keystore\n", b"of-keystore\r\n"] {
+        fed(&home, &["add", "NAME", "--stdin", "--force"], input)
+            .await
+            .expect(0);
+        fed(&home, &["add", "ECS_PASSWORD", "--stdin", "--force"], input)
+            .await
+            .expect(0);
+        assert_eq!(stands_for(&home, &[], &[]).await, "of-keystore", "{input:?}");
+    }
+    // More than a pipe holds.
+    let long = home.write("long", &"x".repeat((1 << 20) + 1));
+    let mut command = home.command(&["keystore", "add", "NAME", "--stdin", "--force"]);
+    command.stdin(Stdio::from(fs::File::open(long).unwrap()));
+    let ended = Process::spawn(command).ended(SOON).await;
+    let want = "the value is larger than 1 MiB, nothing was changed";
+    assert!(ended.expect(1).stderr.contains(want), "{}", ended.stderr);
+    assert_eq!(stands_for(&home, &[], &[]).await, "of-keystore");
+    // What no reference could name.
+    for name in ["a b", "${NAME}", ""] {
+        let ended = fed(&home, &["add", name, "--stdin"], b"x").await;
+        assert!(
+            ended.expect(1).stderr.contains("a name is one word"),
+            "{}",
+            ended.stderr
+        );
+    }
+    assert_eq!(
+        keystore(&home, &["list"]).await.expect(0).stdout,
+        "ECS_PASSWORD\nNAME\n"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_yes_on_a_terminal_replaces_what_is_there() {
+    for yes in ["y\n", "Y\n", "yes\n"] {
+        let home = home();
+        fed(&home, &["add", "NAME", "--stdin", "--force"], b"x")
+            .await
+            .expect(0);
+        let mut terminal = on_a_terminal(&home, &["create"]);
+        terminal
+            .shows("A keystore already exists, Overwrite? [y/N]: ")
+            .await;
+        terminal.press(yes);
+        let (status, text) = terminal.ended().await;
+        assert!(
+            status.success() && text.ends_with("Created ecsbeat keystore\r\n"),
+            "{text}"
+        );
+        assert_eq!(
+            keystore(&home, &["list"]).await.expect(0).stdout,
+            "",
+            "it is empty"
+        );
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ecs_sim::bulk::{Bulk, Config};
+use ecs_sim::bulk::{Bulk, BulkFault, BulkRule, Config};
 use serde_json::Value;
 
 use crate::support::golden;
@@ -119,4 +119,38 @@ async fn without_elasticsearch_there_is_nothing_to_set_up() {
         "Exiting: Index management requested but the Elasticsearch output is not configured/enabled: enable \
          output.elasticsearch, for this once with -E output.elasticsearch.hosts=…\n"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_template_that_is_refused_leaves_no_data_stream_without_one() {
+    let bulk = server().await;
+    // The greeting passes.
+    let refused = BulkFault::Status {
+        status: 403,
+        retry_after: None,
+    };
+    bulk.set(BulkRule::always(refused).on_all().skip(1).times(1));
+    let output = format!(
+        "output.elasticsearch: {{hosts: ['{}'], index: metrics-ecs}}\nsetup.template.data_stream: true\n",
+        bulk.url()
+    );
+    let ended = done(&output, &["--force"]).await;
+    let said = &ended.expect(1).stdout;
+    assert!(said.contains("index template ecsbeat... ERROR"), "{said}");
+    assert!(
+        !said.contains("data stream") && !said.contains("finished"),
+        "{said}"
+    );
+    assert_eq!(names(&bulk), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn outputs_that_need_nothing_are_passed_over() {
+    let bulk = server().await;
+    let output = format!(
+        "output.console: {{}}\noutput.elasticsearch.hosts: ['{}']\n",
+        bulk.url()
+    );
+    check("loaded", &done(&output, &[]).await, 0, &bulk);
+    assert_eq!(names(&bulk), ["/_index_template/ecsbeat"]);
 }
