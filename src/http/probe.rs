@@ -353,7 +353,8 @@ mod tests {
             );
             stream.write_all(answer).await.unwrap();
         };
-        tokio::join!(probe(Some(&url), false, &Http::default()), serve).0
+        let http = Http::default();
+        tokio::join!(probe(Some(&url), false, &http), serve).0
     }
 
     #[tokio::test]
