@@ -20,8 +20,8 @@ demo-ha: tools ## etcd and three replicas; the leader is killed every 20 s
 	$(CARGO) build --quiet --profile $(PROFILE) --workspace --bins
 	tests/demo-ha.sh $(BINARIES)
 
-build: build-tools ## Debug build of everything
-	$(CARGO) build --workspace --all-targets
+build: build-tools ## Debug build of ecsbeat and the simulator
+	$(CARGO) build --workspace --bins
 
 release: build-tools ## The product as it is shipped
 	ECSBEAT_COMMIT=$$(git rev-parse --short HEAD 2>/dev/null || echo unknown) $(CARGO) build --release --bin ecsbeat
