@@ -93,7 +93,7 @@ pub struct DropLabels {
 /// Labels of what was asked of etcd.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct DcsLabels {
-    /// `grant`, `renew`, `revoke`, `txn`, `watch` or `status`.
+    /// `grant`, `renew`, `revoke`, `time_left`, `txn`, `watch` or `status`.
     pub op: &'static str,
     /// `ok` or the word for what was wrong.
     pub result: &'static str,

@@ -75,6 +75,10 @@ async fn a_user_may_do_what_its_role_allows() {
         ask(&ours, Request::Renew(lease)).await,
         Ok(Response::Renewed(Some(_)))
     ));
+    assert!(matches!(
+        ask(&ours, Request::TimeLeft(lease)).await,
+        Ok(Response::TimeLeft(Some(_)))
+    ));
     assert_eq!(ask(&ours, Request::Revoke(lease)).await, Ok(Response::Revoked));
     let other = EtcdStore::new(&user(&etcd), "other", PROBE, Clock::system(), Metrics::new()).unwrap();
     let said = refused(&other, always(vec![get("leader")])).await;

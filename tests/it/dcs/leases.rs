@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ecsbeat::clock::since_boot;
-use ecsbeat::dcs::{Dcs as _, DcsError, Request, Response};
+use ecsbeat::dcs::{Dcs as _, DcsError, Request, Response, TimeLeft};
 
 use super::{BUDGET, always, ask, grant, put, read, store, txn};
 use crate::support::etcd::{Builder, Etcd, every};
@@ -120,4 +120,41 @@ async fn a_lease_survives_the_death_of_the_raft_leader() {
         Ok(Response::Renewed(Some(Duration::from_secs(5))))
     );
     assert_eq!(read(&store, "leader").await, ["a"]);
+}
+
+/// Whoever stands by goes by it, whichever member it asks.
+#[tokio::test]
+async fn what_is_left_of_a_lease_is_told_by_every_member() {
+    for binary in every() {
+        let etcd = Builder::new(3).binary(&binary).start().await;
+        let holder = store(&etcd.config());
+        let lease = grant(&holder, 60).await;
+        txn(&holder, always(vec![put("leader", "a", lease)])).await;
+        let begin = Instant::now();
+        let at_most = Duration::from_secs(60);
+        for member in 0..3 {
+            let store = store(&etcd.config_for(&[member]));
+            let answer = ask(&store, Request::TimeLeft(lease)).await;
+            let Ok(Response::TimeLeft(Some(TimeLeft { left, granted }))) = answer else {
+                panic!("{answer:?}")
+            };
+            assert_eq!(granted, at_most);
+            // Rounded down, and never more than there is.
+            let least = at_most.saturating_sub(begin.elapsed() + Duration::from_secs(2));
+            assert!(
+                left >= least && left < at_most && left.subsec_nanos() == 0,
+                "{left:?}"
+            );
+        }
+        assert_eq!(ask(&holder, Request::Revoke(lease)).await, Ok(Response::Revoked));
+        for member in 0..3 {
+            let store = store(&etcd.config_for(&[member]));
+            for lease in [lease, 1] {
+                assert_eq!(
+                    ask(&store, Request::TimeLeft(lease)).await,
+                    Ok(Response::TimeLeft(None))
+                );
+            }
+        }
+    }
 }
