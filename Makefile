@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ha build release image deb test docs outputs torture simulate hosts lint doc bench tools hosts-tools lint-tools deb-tools build-tools clean
+.PHONY: help demo demo-ha build release image deb test docs outputs torture controls simulate hosts lint doc bench tools etcd-tools hosts-tools lint-tools deb-tools build-tools clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -16,7 +16,7 @@ demo: build-tools ## Simulator and ecsbeat on it; Ctrl-C ends both
 	$(CARGO) build --quiet --profile $(PROFILE) --workspace --bins
 	tests/demo.sh $(BINARIES)
 
-demo-ha: tools ## etcd and three replicas; the leader is killed every 20 s
+demo-ha: etcd-tools ## etcd and three replicas; the leader is killed every 20 s
 	$(CARGO) build --quiet --profile $(PROFILE) --workspace --bins
 	tests/demo-ha.sh $(BINARIES)
 
@@ -44,6 +44,10 @@ outputs: tools ## What goes wrong between outputs and servers, as a table: lost,
 
 torture: tools ## Three replicas on one lease, 200 faults: nothing missed, lost or doubled
 	$(CARGO) test --release --test torture -- --faults 200 --clusters 4 --outage 30 $(TORTURE)
+
+controls: tools ## The torture with a safeguard of the product switched off: it has to notice
+	set -e; for control in gate fencing checkpoint-order; do \
+	  $(CARGO) test --features negative-controls --test torture -- --control $$control --faults 40 --clusters 4; done
 
 simulate: build-tools ## The election under 100,000 schedules of faults
 	ECSBEAT_SCHEDULES=$${ECSBEAT_SCHEDULES:-100000} $(CARGO) test --release --lib election::simulation -- --nocapture
@@ -73,6 +77,9 @@ bench: build-tools ## Measurements; figures are ratios within one run
 
 tools: ## Install what a build and the tests need (Debian; root or sudo)
 	@tests/tools.sh
+
+etcd-tools: ## As tools, for a build and an etcd alone
+	@tests/tools.sh etcd
 
 hosts-tools:
 	@tests/tools.sh hosts

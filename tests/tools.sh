@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what building and testing needs and the machine does not have. On anything but Debian, or without
 # root and sudo, it says what to install and fails. The servers of the tests are unpacked below target (etcd, redis),
-# not installed. With the argument `build` only what a build needs, without those servers; with `lint` or `deb` what
-# these need on top of that; with `hosts` also what the whole of the tests over hosts needs.
+# not installed. With the argument `build` only what a build needs, without those servers, with `etcd` that and an etcd;
+# with `lint` or `deb` what these need on top of that; with `hosts` also what the whole of the tests over hosts needs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -177,8 +177,11 @@ fi
 if [ -z "${ETCD_BIN:-}" ]; then
   mkdir -p target/etcd
   [ -x target/etcd/3.5/usr/bin/etcd ] || unpack_etcd 3.5 sid testing trixie
-  [ -x target/etcd/3.4/usr/bin/etcd ] || unpack_etcd 3.4 bookworm
+  [ "${1:-}" = etcd ] || [ -x target/etcd/3.4/usr/bin/etcd ] || unpack_etcd 3.4 bookworm
 fi
+
+# Whoever tries it out needs no more.
+[ "${1:-}" != etcd ] || exit 0
 
 # The server that the Redis output is tested against. Whoever names one tests with that one.
 if [ -z "${REDIS_BIN:-}" ] && [ ! -x target/redis/usr/bin/redis-server ]; then

@@ -48,7 +48,7 @@ impl Http {
             host => host,
         };
         let scheme = if self.ssl.is_some() { "https" } else { "http" };
-        if host.contains(':') {
+        if host.contains(':') && !host.starts_with('[') {
             format!("{scheme}://[{host}]:{}", self.port)
         } else {
             format!("{scheme}://{host}:{}", self.port)

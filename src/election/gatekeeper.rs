@@ -18,6 +18,9 @@ use crate::clock::Clock;
 use crate::heartbeat::Heartbeat;
 use crate::telemetry::metrics_ha::{HaMetrics, KindLabels};
 
+/// Between the last line of a process that ends itself and its end.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
 /// Time between two looks.
 const PERIOD: Duration = Duration::from_millis(100);
 
@@ -120,6 +123,8 @@ fn look(watch: &Watch, kept: &Mutex<Vec<Kept>>, before: Readings) -> Readings {
                     term = tenure.term(),
                     "the work did not end after the tenure was lost, aborting the process"
                 );
+                // Lines are written by a thread of their own, which gets a moment for this one.
+                std::thread::sleep(LAST_WORDS);
                 std::process::abort();
             }
         }

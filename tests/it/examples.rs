@@ -60,6 +60,37 @@ async fn every_example_is_valid() {
     }
 }
 
+/// What stands at the head of an example can be pasted in the directory of a checkout.
+#[test]
+fn every_example_says_how_it_is_tried() {
+    for path in examples() {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if name == "quick-start.yml" {
+            // It has a page of its own.
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let head: Vec<&str> = text.lines().take_while(|line| line.starts_with('#')).collect();
+        let commands: Vec<&str> = head.iter().filter_map(|line| line.strip_prefix("#   ")).collect();
+        assert_eq!(commands.first(), Some(&"make build"), "{name}");
+        let own = format!("-c \"$PWD/deploy/examples/{name}\"");
+        let runs: Vec<&&str> = (commands.iter())
+            .filter(|line| line.starts_with("target/debug/ecsbeat "))
+            .collect();
+        assert!(
+            !runs.is_empty() && runs.iter().all(|line| line.contains(&own)),
+            "{name}: {runs:?}"
+        );
+        for server in ["target/debug/ecs-sim", "redis-server"] {
+            let mut started = commands.iter().filter(|line| line.starts_with(server));
+            assert!(
+                started.all(|line| line.contains(" &")),
+                "{name}: {server} would not return"
+            );
+        }
+    }
+}
+
 struct World {
     sim: Sim,
     bulk: Bulk,

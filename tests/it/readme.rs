@@ -43,6 +43,28 @@ fn what_the_readme_shows_can_be_copied() {
     assert_eq!(kinds, ["auditevent", "alldisks", "vpools", "hourlyevents"]);
 }
 
+/// A relative file is looked for in `path.config`, beside the binary: not where a reader has just written it.
+#[test]
+fn who_pastes_a_command_finds_the_file_it_names() {
+    let mut seen = 0;
+    for file in ["README.md", "docs/quick-start.md"] {
+        let page = Page::read(file);
+        for block in page.blocks_of("sh") {
+            for line in block.text.lines().filter(|line| line.contains("ecsbeat ")) {
+                let Some((_, rest)) = line.split_once(" -c ") else {
+                    continue;
+                };
+                seen += 1;
+                assert!(
+                    rest.starts_with("\"$PWD/") || rest.starts_with('/'),
+                    "{file}: {line}"
+                );
+            }
+        }
+    }
+    assert!(seen > 8, "{seen}");
+}
+
 #[test]
 fn the_simulators_customers_can_be_copied() {
     let block = &blocks("tests/ecs-sim/README.md")[0];

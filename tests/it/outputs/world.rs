@@ -194,7 +194,7 @@ impl<R: Receiver> World<R> {
         let since = self.sim.now();
 
         self.strike(&line.kind).await;
-        self.lasting(&name, &line.kind, line.until, before).await;
+        self.lasting(&name, &line.kind, line.until, before, since).await;
         self.undo(&line.kind).await;
 
         let (begin, to) = (Instant::now(), self.sim.now());
@@ -274,8 +274,8 @@ impl<R: Receiver> World<R> {
         }
     }
 
-    /// Waits until a fault has shown.
-    async fn lasting(&mut self, name: &str, kind: &Kind, until: Until, before: Counters) {
+    /// Waits until a fault has shown, and something has happened since that could be lost.
+    async fn lasting(&mut self, name: &str, kind: &Kind, until: Until, before: Counters, since: i64) {
         let begin = Instant::now();
         let mut seen = before.accepted;
         let connections = before.connections;
@@ -297,7 +297,8 @@ impl<R: Receiver> World<R> {
                     .is_some_and(|second| second.counts().to_upstream > 0),
                 _ => true,
             };
-            if is_over && has_struck {
+            let has_happened = !truth(&self.sim, since, self.sim.now()).is_empty();
+            if is_over && has_struck && has_happened {
                 return;
             }
             if matches!(kind, Kind::CloseIdle) && now.accepted > seen {

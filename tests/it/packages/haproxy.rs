@@ -23,3 +23,21 @@ fn haproxy_takes_its_configuration_without_complaint() {
         .collect();
     assert_eq!(other, Vec::<&str>::new());
 }
+
+/// All its names are addresses, so that there is nothing to complain of.
+#[test]
+fn haproxy_takes_the_configuration_of_the_quick_start() {
+    let Some(haproxy) = program("haproxy", "haproxy/usr/sbin/haproxy", "the quick start") else {
+        return;
+    };
+    let mut command = Command::new(&haproxy);
+    with_libraries(&mut command, &haproxy);
+    let configuration = file("deploy/examples/quick-start-haproxy.cfg");
+    let said = run(command.args(["-c", "-f"]).arg(configuration)).well();
+    let mut lines = said.all.lines();
+    assert!(
+        !lines.any(|line| line.contains("[ALERT]") || line.contains("[WARNING]")),
+        "{}",
+        said.all
+    );
+}
