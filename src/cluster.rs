@@ -136,6 +136,9 @@ pub struct ConfigRecord {
 pub struct TermRecord {
     /// [`SCHEMA`]
     pub schema: u32,
+    /// The time for which the leader's lease was granted, milliseconds: it outlives the lease here.
+    #[serde(default)]
+    pub ttl_ms: u64,
 }
 
 /// One term.

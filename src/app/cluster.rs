@@ -249,6 +249,7 @@ impl App {
             yield_after: ha.yield_after,
             predecessor: None,
             last_term: 0,
+            reigned: 0,
         }
     }
 }

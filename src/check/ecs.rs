@@ -471,12 +471,12 @@ mod tests {
             tell_account(&expired, plan(false), steps);
         });
         assert!(text.ends_with("password... WARN must be changed before it is good for more\n"));
-        let expires = Account {
+        let outdated = Account {
             has_expired_password: true,
             ..account(&["SYSTEM_ADMIN"])
         };
         let text = told(|steps| {
-            tell_account(&expires, plan(false), steps);
+            tell_account(&outdated, plan(false), steps);
         });
         assert!(text.ends_with("password... WARN has expired: change it before ECS refuses it\n"));
     }

@@ -19,12 +19,12 @@ use tokio::task::JoinSet;
 
 use super::gate::Tenure;
 use super::gatekeeper::{Gatekeeper, Watch};
-use super::lease_file::LeaseFile;
+use super::lease_file::{LeaseFile, Legacy};
 use super::machine::{Effect, Fatal, Input, Machine, Now, Settings};
 use super::notes::Notes;
 use super::order::{Done, Refused, Slip};
 use crate::clock::Clock;
-use crate::dcs::{Answer, Dcs, DcsError, Hint, LeaseId};
+use crate::dcs::{Answer, Dcs, DcsError, Hint};
 use crate::heartbeat::Heartbeat;
 use crate::status::{State, Status};
 use crate::telemetry::metrics::Metrics;
@@ -128,7 +128,9 @@ impl Report {
 /// Starts a replica on a thread of its own. `data` is the locked directory where its lease is remembered.
 pub fn start<D: Dcs>(mut equipment: Equipment<D>, data: &Path) -> Result<Seat, ReplicaError> {
     let file = LeaseFile::new(data);
-    equipment.settings.predecessor = file.read();
+    let legacy = file.read();
+    equipment.settings.predecessor = legacy.lease;
+    equipment.settings.reigned = legacy.reigned;
     let (inputs, heard) = mpsc::unbounded_channel();
     let (tenures, given) = mpsc::unbounded_channel();
     let (told, outcome) = oneshot::channel();
@@ -308,7 +310,7 @@ impl<D: Dcs> Replica<D> {
                 Effect::Trust => self.with_tenure(Tenure::trust),
                 Effect::Drain => self.with_tenure(Tenure::drain),
                 Effect::Close => self.with_tenure(Tenure::close),
-                Effect::Remember { lease, .. } => self.memory.remember(lease),
+                Effect::Remember { lease, term } => self.memory.remember(Legacy { lease, reigned: term }),
                 Effect::Answer { slip, result } => {
                     if let Some(answer) = self.slips.remove(&slip) {
                         let _ = answer.send(result);
@@ -351,48 +353,47 @@ impl<D: Dcs> Replica<D> {
     }
 }
 
-/// Writes the lease to disk, one write after the other and the newest last, without holding up the loop.
+/// Writes what the next process needs to disk, one write after the other and the newest last, without holding up the loop.
 struct Memory {
-    leases: Option<mpsc::UnboundedSender<Option<LeaseId>>>,
+    legacies: Option<mpsc::UnboundedSender<Legacy>>,
     writer: JoinSet<()>,
-    /// What was written last; 0 = that there is none, `None` = nothing yet.
-    last: Option<LeaseId>,
+    /// What was written last; `None` = nothing yet.
+    last: Option<Legacy>,
 }
 
 impl Memory {
     fn new(file: LeaseFile) -> Self {
-        let (leases, mut given) = mpsc::unbounded_channel::<Option<LeaseId>>();
+        let (legacies, mut given) = mpsc::unbounded_channel::<Legacy>();
         let mut writer = JoinSet::new();
         writer.spawn_blocking(move || {
-            while let Some(mut lease) = given.blocking_recv() {
+            while let Some(mut legacy) = given.blocking_recv() {
                 while let Ok(newer) = given.try_recv() {
-                    lease = newer;
+                    legacy = newer;
                 }
-                if let Err(error) = file.write(lease) {
+                if let Err(error) = file.write(legacy) {
                     tracing::warn!(%error, "the lease was not written to path.data; after a crash the takeover waits for its end");
                 }
             }
         });
         Self {
-            leases: Some(leases),
+            legacies: Some(legacies),
             writer,
             last: None,
         }
     }
 
-    fn remember(&mut self, lease: Option<LeaseId>) {
-        let value = lease.unwrap_or_default();
-        if self.last != Some(value)
-            && let Some(leases) = &self.leases
+    fn remember(&mut self, legacy: Legacy) {
+        if self.last != Some(legacy)
+            && let Some(legacies) = &self.legacies
         {
-            self.last = Some(value);
-            let _ = leases.send(lease);
+            self.last = Some(legacy);
+            let _ = legacies.send(legacy);
         }
     }
 
     /// Waits for the last write, for a short while.
     async fn settle(&mut self) {
-        self.leases = None;
+        self.legacies = None;
         let _ = tokio::time::timeout(Duration::from_millis(300), self.writer.join_next()).await;
     }
 }

@@ -84,7 +84,7 @@ impl Machine {
         self.asking = None;
         self.effects.push(Effect::Remember {
             lease: None,
-            term: self.last_term,
+            term: self.reigned,
         });
         if self.holds().is_some() {
             return self.lose(now, Loss::LeaseGone);
@@ -112,12 +112,26 @@ impl Machine {
         });
         // A release is tried until it is answered, or the lease is known to be gone: by the clock alone it cannot be
         // told, as etcd starts leases anew when its raft leader changes.
-        if matches!(error, DcsError::Refused(_)) && *purpose == Purpose::Concede {
-            // The others wait for the time of the lease then.
-            self.conceding = None;
+        if matches!(error, DcsError::Refused(_)) {
+            self.refused(purpose);
         }
         if let Purpose::Order(slip) = *purpose {
             self.refuse_unknown(slip, error);
+        }
+    }
+
+    /// etcd will not have it written: full, or without the right. What only was to be said is left unsaid then, and the
+    /// others wait for the time of the lease; and what is there is looked at without writing anything.
+    fn refused(&mut self, purpose: &Purpose) {
+        match purpose {
+            Purpose::Concede => self.conceding = None,
+            Purpose::Bury => self.view.leader = None,
+            Purpose::ReleaseKey | Purpose::Recover => {
+                self.unwritten = None;
+                self.written = None;
+                self.conceding = None;
+            }
+            _ => self.only_look = self.holds().is_some(),
         }
     }
 
@@ -130,7 +144,7 @@ impl Machine {
                 self.renew_at = sent + self.settings.loop_wait;
                 self.effects.push(Effect::Remember {
                     lease: Some(id),
-                    term: self.last_term,
+                    term: self.reigned,
                 });
             }
             (Purpose::ReleaseAll, Response::Revoked) => {
@@ -138,7 +152,7 @@ impl Machine {
                 self.registered = false;
                 self.effects.push(Effect::Remember {
                     lease: None,
-                    term: self.last_term,
+                    term: self.reigned,
                 });
                 self.go();
             }
@@ -167,6 +181,14 @@ impl Machine {
         results: &[Vec<crate::dcs::KeyValue>],
     ) {
         let view = View::read(results, &self.own_key());
+        let shown = view
+            .as_ref()
+            .and_then(|view| view.leader.as_ref())
+            .map(|held| held.term);
+        let fenced = succeeded && matches!(purpose, Purpose::WriteHistory | Purpose::Prune);
+        if self.holds().is_some_and(|term| fenced || shown == Some(term)) {
+            self.confirm(sent);
+        }
         match purpose {
             Purpose::WriteHistory | Purpose::ReadHistory if succeeded => {
                 if let Some(list) = results.last() {
@@ -201,7 +223,8 @@ impl Machine {
             Purpose::Register => return self.took_registration((now, sent), succeeded, view),
             Purpose::Race if succeeded => {
                 // The order that named a candidate is carried out, and gone.
-                self.see(now, view, u64::try_from(revision).ok());
+                self.confirmed = sent;
+                self.see((now, sent), view, u64::try_from(revision).ok());
                 return self.win(now, u64::try_from(revision).unwrap_or_default());
             }
             Purpose::Verify if succeeded && self.doubted.is_some_and(|since| sent >= since) => {
@@ -237,7 +260,7 @@ impl Machine {
             Purpose::Order(slip) => self.ordered(*slip, succeeded, &view, now),
             _ => {}
         }
-        self.see(now, view, None);
+        self.see((now, sent), view, None);
     }
 
     fn took_registration(&mut self, (now, sent): (Now, Duration), succeeded: bool, view: View) {
@@ -279,11 +302,11 @@ impl Machine {
                 }
             }
         }
-        self.see(now, view, None);
+        self.see((now, sent), view, None);
     }
 
     /// Takes a fresh view. `won`: it was read in the very step that made this instance leader.
-    fn see(&mut self, now: Now, view: View, won: Option<u64>) {
+    fn see(&mut self, (now, sent): (Now, Duration), view: View, won: Option<u64>) {
         self.registered = self.lease.is_some_and(|lease| view.own.1 == lease.id);
         let own = view.member(&self.settings.me.instance);
         if own.is_some_and(|own| {
@@ -313,7 +336,7 @@ impl Machine {
         match self.holds() {
             Some(term) if term != held.term => return self.lose(now, Loss::Deposed),
             Some(_) => {}
-            None => self.see_other(now, &held),
+            None => self.see_other((now, sent), &held),
         }
         self.last_term = self.last_term.max(held.term);
         self.settle_orders();
@@ -322,7 +345,7 @@ impl Machine {
     }
 
     /// Somebody leads, and this instance does not know of being it.
-    fn see_other(&mut self, now: Now, held: &view::Held) {
+    fn see_other(&mut self, (now, sent): (Now, Duration), held: &view::Held) {
         let mine = held
             .record
             .as_ref()
@@ -330,6 +353,7 @@ impl Machine {
         let on_lease = self.lease.is_some_and(|lease| lease.id == held.lease);
         if self.phase == Phase::Following && mine && on_lease && !self.stopping {
             // A race whose answer was lost.
+            self.confirmed = sent;
             return self.win(now, held.term);
         }
         if self.phase == Phase::Following && mine && !on_lease && held.lease != 0 {
@@ -337,7 +361,7 @@ impl Machine {
             self.old_leases.dedup();
         }
         self.vacant_since = None;
-        self.measure_at = (self.settings.me.priority > 0).then_some(now.boot);
+        self.measure_at = (self.settings.me.priority > 0 && held.lease != 0).then_some(now.boot);
         if let Some(record) = &held.record {
             self.former = Some(record.clone());
         }

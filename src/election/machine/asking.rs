@@ -3,6 +3,8 @@
 //! Owns the two lanes: renewals, and everything else one after the other. A request that was not answered may have
 //! been carried out; nothing is ever repeated blindly, every write names what it expects to find.
 
+use std::time::Duration;
+
 use super::vacancy;
 use super::view::reads;
 use super::{Effect, Lease, Machine, Now, Phase};
@@ -142,7 +144,7 @@ impl Machine {
             }
             Phase::Releasing { term, why } => {
                 let record = self.unwritten.as_ref().or(self.written.as_ref());
-                let then = self.last_word(record, why);
+                let then = Self::last_word(record, why);
                 txn(Purpose::ReleaseKey, fenced(term, then))
             }
             Phase::Lost { term, ended: true } => {
@@ -153,7 +155,7 @@ impl Machine {
                 // By its term, not by its lease: done late, it must not delete the key of a later term.
                 let record = self.conceding.as_ref();
                 let why = record.and_then(|record| record.ending).unwrap_or(Reason::Lost);
-                let then = self.last_word(record, why);
+                let then = Self::last_word(record, why);
                 txn(Purpose::Recover, fenced(term, then))
             }
             Phase::Leaving { .. } => {
@@ -179,6 +181,14 @@ impl Machine {
     fn work(&mut self, now: Now) -> Option<(Purpose, Request)> {
         let holds = self.holds();
         let txn = |purpose, txn| Some((purpose, Request::Txn(txn)));
+        if std::mem::take(&mut self.only_look) {
+            let then = reads();
+            let look = Txn {
+                then,
+                ..Txn::default()
+            };
+            return txn(Purpose::See, look);
+        }
         if let Some(term) = holds
             && self.doubted.is_some()
         {
@@ -245,21 +255,17 @@ impl Machine {
     }
 
     /// Gives the leader key back, and says why the term is over.
-    fn last_word(&self, record: Option<&HistoryRecord>, why: Reason) -> Vec<Operation> {
-        match record {
-            Some(record) => {
-                let record = HistoryRecord {
-                    ending: Some(why),
-                    ..record.clone()
-                };
-                vacancy::said(&record, Some(LEADER))
-            }
-            None => {
-                let mut then = vec![Operation::Delete(LEADER.to_owned())];
-                then.extend(reads());
-                then
-            }
+    fn last_word(record: Option<&HistoryRecord>, why: Reason) -> Vec<Operation> {
+        if let Some(record) = record {
+            let record = HistoryRecord {
+                ending: Some(why),
+                ..record.clone()
+            };
+            return vacancy::said(&record, Some(LEADER));
         }
+        let mut then = vec![Operation::Delete(LEADER.to_owned())];
+        then.extend(reads());
+        then
     }
 
     pub(super) fn own_key(&self) -> String {
@@ -327,9 +333,14 @@ impl Machine {
             value: serde_json::to_vec(&record).unwrap_or_default(),
             lease,
         }];
+        let granted = self.lease.map_or(Duration::ZERO, |lease| lease.ttl);
+        let term = TermRecord {
+            schema: SCHEMA,
+            ttl_ms: u64::try_from(granted.as_millis()).unwrap_or(u64::MAX),
+        };
         then.push(Operation::Put {
             key: TERM.to_owned(),
-            value: serde_json::to_vec(&TermRecord { schema: SCHEMA }).unwrap_or_default(),
+            value: serde_json::to_vec(&term).unwrap_or_default(),
             lease: 0,
         });
         if self.view.switchover_revision != 0 {

@@ -75,7 +75,8 @@ impl Machine {
         let Some(last) = &self.view.last else {
             return Reason::Startup;
         };
-        if let Some(ending) = last.ending {
+        // The word on an earlier term says nothing of the last one.
+        if let Some(ending) = last.ending.filter(|_| last.term >= self.vacant_term) {
             return ending;
         }
         let lives = self.former.as_ref().is_some_and(|former| {
@@ -160,7 +161,7 @@ impl Machine {
         self.vacant_term = term;
         self.look_at = now.boot;
         self.dirty = true;
-        if self.stopping {
+        if self.stopping && !self.owes(now) {
             self.leave(now);
         } else if self.lease.is_some() {
             self.phase = Phase::Following;

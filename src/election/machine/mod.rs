@@ -64,6 +64,8 @@ pub struct Settings {
     pub predecessor: Option<LeaseId>,
     /// The highest term this instance ever knew in this etcd.
     pub last_term: u64,
+    /// The last term in which a process before this one led that is known to be dead; 0 = none is known.
+    pub reigned: u64,
 }
 
 /// Who a replica is.
@@ -175,7 +177,7 @@ pub enum Effect {
     Remember {
         /// The lease.
         lease: Option<LeaseId>,
-        /// The highest term known.
+        /// The last term in which this instance led; 0 = in none.
         term: u64,
     },
     /// The answer to an order.
@@ -280,6 +282,10 @@ pub struct Machine {
     probe: Option<Probe>,
     blind_since: Option<Duration>,
     yielded_at: Option<Duration>,
+    /// When the last answer was asked for that showed the own term.
+    confirmed: Duration,
+    /// Nothing is written until what is there was seen.
+    only_look: bool,
     renewing: Option<u64>,
     renew_at: Duration,
     /// When this instance may race, as far as it knows.
@@ -305,6 +311,7 @@ impl Machine {
         Self {
             old_leases: settings.predecessor.into_iter().collect(),
             last_term: settings.last_term,
+            reigned: settings.reigned,
             settings,
             phase: Phase::Joining,
             lease: None,
@@ -319,7 +326,6 @@ impl Machine {
             vacant_since: None,
             vacant_term: 0,
             told_vacant: 0,
-            reigned: 0,
             measured: None,
             measure_at: None,
             conceding: None,
@@ -338,6 +344,8 @@ impl Machine {
             probe: None,
             blind_since: None,
             yielded_at: None,
+            confirmed: Duration::ZERO,
+            only_look: false,
             renewing: None,
             renew_at: Duration::ZERO,
             race_at: None,
@@ -409,9 +417,10 @@ impl Machine {
                 at.extend(self.race_at);
                 at.extend(self.measure_at.filter(|_| self.view.leader.is_some()));
             }
-            Phase::Releasing { .. } => at.extend(self.release_by),
             _ => {}
         }
+        // Once a stop has come so far.
+        at.extend(self.release_by.filter(|by| *by > self.handled_at));
         at.into_iter().min().unwrap_or(Duration::MAX)
     }
 
@@ -468,7 +477,11 @@ impl Machine {
     /// The process is to stop: everything that can be given back is.
     fn stop(&mut self, now: Now) {
         match self.phase {
-            Phase::Joining | Phase::Following | Phase::Lost { ended: true, .. } => self.leave(now),
+            Phase::Joining | Phase::Following | Phase::Lost { ended: true, .. } => {
+                if !self.owes(now) {
+                    self.leave(now);
+                }
+            }
             Phase::Settling { term, .. } => {
                 // What is in flight for the tenure is of no use any more.
                 self.asking = None;
@@ -478,16 +491,26 @@ impl Machine {
             }
             Phase::Leading { term } => self.drain(now, term, Reason::Graceful),
             Phase::Releasing { term, why } => {
-                let by = *self
-                    .release_by
-                    .get_or_insert(now.boot + self.settings.retry_timeout / 2);
-                if now.boot >= by {
+                if self.is_late(now) {
                     // The lease takes the leader key along.
                     self.released(now, term, why);
                 }
             }
             _ => {}
         }
+    }
+
+    /// Whether a process that is to stop has used up its time for telling so.
+    fn is_late(&mut self, now: Now) -> bool {
+        let most = now.boot + self.settings.retry_timeout / 2;
+        now.boot >= *self.release_by.get_or_insert(most)
+    }
+
+    /// Whether the others would have to wait if this process went now: it has not said yet that its term is over, or has
+    /// perhaps just won one.
+    fn owes(&mut self, now: Now) -> bool {
+        let races = matches!(self.asking, Some((_, Purpose::Race)));
+        (races || self.conceding.is_some()) && !self.is_late(now)
     }
 
     /// Gives the lease back, within the time that a stop may take for it.
@@ -500,6 +523,15 @@ impl Machine {
             .map_or(now.boot, |by| by.saturating_sub(self.settings.retry_timeout / 2));
         let until = begun + self.settings.retry_timeout;
         self.phase = Phase::Leaving { until };
+    }
+
+    /// The own term was there when this was asked.
+    fn confirm(&mut self, sent: Duration) {
+        if sent > self.confirmed {
+            self.confirmed = sent;
+            let deadline = self.deadline();
+            self.effects.push(Effect::Extend { deadline });
+        }
     }
 
     fn go(&mut self) {
@@ -520,7 +552,12 @@ impl Machine {
     /// When the gate closes. Never later than what the last acknowledged renewal proves.
     fn deadline(&self) -> Duration {
         self.lease.map_or(Duration::ZERO, |lease| {
-            (lease.sent + lease.ttl).saturating_sub(self.settings.safety_margin)
+            // A lease that lives proves nothing where the key was taken from it.
+            let proven = match self.holds() {
+                Some(_) => lease.sent.min(self.confirmed),
+                None => lease.sent,
+            };
+            (proven + lease.ttl).saturating_sub(self.settings.safety_margin)
         })
     }
 

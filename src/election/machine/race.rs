@@ -64,6 +64,7 @@ impl Machine {
                 .view
                 .last
                 .as_ref()
+                .filter(|last| last.term == self.newest_term())
                 .and_then(|last| last.ending)
                 .is_some_and(Reason::is_orderly);
         let rank = rank(me, &self.view, self.former.as_ref(), given_up);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::asking::Purpose;
 use super::view::reads;
-use super::{EXPIRY_SLACK, Loss, Machine, Note, Now, Phase};
+use super::{Loss, Machine, Note, Now, Phase};
 use crate::cluster::{HistoryRecord, LEADER, Reason, SCHEMA, history_key};
 use crate::dcs::{Compare, LeaseId, Operation, Request, TimeLeft, Txn};
 
@@ -26,16 +26,17 @@ const WORTH_TELLING: Duration = Duration::from_millis(500);
 pub(super) struct Measured {
     term: u64,
     granted: Duration,
+    left: Duration,
     sent: Duration,
-    /// Not before that, on this clock, unless somebody revokes it.
-    ends_after: Duration,
     /// Before that, unless it is renewed. By a clock that goes up to a tenth slow, which `safety_margin` allows for.
     ends_by: Duration,
+    /// So little was left of it once that its leader's gate was closed, whatever was renewed since.
+    spent: bool,
 }
 
 impl Machine {
     /// The highest term that is known, whoever led in it.
-    fn newest_term(&self) -> u64 {
+    pub(super) fn newest_term(&self) -> u64 {
         let last = self.view.last.as_ref().map_or(0, |last| last.term);
         self.last_term.max(last).max(self.view.term)
     }
@@ -57,18 +58,13 @@ impl Machine {
         if term == 0 || told || self.reigned == term {
             return vacant;
         }
-        let measured = self.measured.filter(|measured| measured.term == term);
-        match measured {
-            Some(it) if vacant >= it.ends_after && vacant <= it.ends_by + EXPIRY_SLACK => {
-                vacant.max(it.ends_by)
-            }
+        match self.measured.filter(|measured| measured.term == term) {
+            Some(it) if it.spent || (it.left.is_zero() && vacant <= it.sent + UNIT) => vacant.max(it.ends_by),
             // It may have been renewed just before the key was taken away.
-            _ => {
-                vacant
-                    + self
-                        .settings
-                        .ttl
-                        .max(measured.map_or(Duration::ZERO, |it| it.granted))
+            measured => {
+                let granted = measured.map_or(Duration::ZERO, |it| it.granted);
+                let own = self.lease.map_or(self.settings.ttl, |lease| lease.ttl);
+                vacant + own.max(self.settings.ttl).max(granted).max(self.view.term_ttl)
             }
         }
     }
@@ -107,23 +103,26 @@ impl Machine {
             return;
         };
         let mut ends_by = now.boot + (left + UNIT) * 11 / 10;
-        if let Some(before) = self.measured.filter(|before| before.term == term) {
+        let before = self.measured.filter(|before| before.term == term);
+        if let Some(before) = before {
             // Had it been renewed since, more would be left.
             let since = now.boot.saturating_sub(before.sent) * 11 / 10;
             if left + UNIT + since < granted {
                 ends_by = ends_by.min(before.ends_by);
             }
         }
+        // A half of the margin is for clocks that go at different rates.
+        let closed = ends_by.saturating_sub(now.boot) <= self.settings.safety_margin / 2;
         self.measured = Some(Measured {
             term,
             granted,
+            left,
             sent,
-            ends_after: sent + left * 10 / 11,
             ends_by,
+            spent: closed || before.is_some_and(|before| before.spent),
         });
-        if left <= UNIT {
-            self.measure_at = Some(now.boot + CLOSELY);
-        }
+        // Again before its last second, however far apart the looks are.
+        self.measure_at = Some(now.boot + left.saturating_sub(UNIT).max(CLOSELY));
     }
 
     /// What is said of a term of this instance when it is over.

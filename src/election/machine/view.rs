@@ -3,12 +3,14 @@
 //! Owns the one read by which an instance sees them all at one revision ([`reads`]) and its interpretation ([`View`]).
 //! A record of a newer schema, or one that cannot be read, is told apart from one that is not there.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::cluster::{
     CONFIG, ConfigRecord, HISTORY, HistoryRecord, LEADER, LeaderRecord, MEMBERS, MemberRecord, SCHEMA,
-    SWITCHOVER, SwitchoverRecord, TERM,
+    SWITCHOVER, SwitchoverRecord, TERM, TermRecord,
 };
 use crate::dcs::{KeyValue, LeaseId, Operation};
 
@@ -25,6 +27,8 @@ pub(super) struct View {
     pub(super) config_revision: i64,
     /// The newest term; 0 = there was none, or an older release led in it.
     pub(super) term: u64,
+    /// For how long its leader's lease was granted.
+    pub(super) term_ttl: Duration,
     /// The newest term's, or an older one's.
     pub(super) last: Option<HistoryRecord>,
     /// When that was last written.
@@ -92,6 +96,9 @@ impl View {
         if let Some(key) = config.first() {
             view.config_revision = key.mod_revision;
             view.paused = view.parse::<ConfigRecord>(key).is_some_and(|config| config.pause);
+        }
+        if let Some(record) = term.first().and_then(|key| view.parse::<TermRecord>(key)) {
+            view.term_ttl = Duration::from_millis(record.ttl_ms);
         }
         let term = term.first().map_or(0, |key| key.mod_revision);
         view.term = u64::try_from(term).unwrap_or_default();

@@ -122,7 +122,7 @@ impl World<'_> {
         };
         let timers = &self.schedule.timers;
         let boot = host.clock.shows(self.now);
-        let (predecessor, last_term) = if host.plan.remembers {
+        let (predecessor, reigned) = if host.plan.remembers {
             host.remembered
         } else {
             (None, 0)
@@ -148,7 +148,8 @@ impl World<'_> {
             refuse_mismatch: timers.refuse_mismatch,
             yield_after: timers.yield_after,
             predecessor,
-            last_term,
+            last_term: reigned,
+            reigned,
         };
         let uid = host.starts + 1000 * (index as u64 + 1);
         let yields = timers.yield_after.is_some();

@@ -124,10 +124,13 @@ impl ClientContext for Context {
                 self.heard().trouble = Some(shortened(message));
                 tracing::debug!(output = "kafka", facility, "{message}");
             }
-            RDKafkaLogLevel::Warning => match self.warned.happened(facility, origin) {
-                Some(times) => tracing::warn!(output = "kafka", facility, times, "{message}"),
-                None => tracing::debug!(output = "kafka", facility, "{message}"),
-            },
+            RDKafkaLogLevel::Warning => {
+                if let Some(times) = self.warned.happened(facility, origin) {
+                    tracing::warn!(output = "kafka", facility, times, "{message}");
+                } else {
+                    tracing::debug!(output = "kafka", facility, "{message}");
+                }
+            }
             RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
                 tracing::info!(output = "kafka", facility, "{message}");
             }

@@ -37,6 +37,7 @@ fn settings(instance: &str) -> Settings {
         yield_after: None,
         predecessor: None,
         last_term: 0,
+        reigned: 0,
     }
 }
 

@@ -93,6 +93,9 @@ fn a_stop_ends_although_the_lease_is_gone() {
     bench.tell(Input::Ended { term: 20 });
     // The key went with the lease.
     bench.given_back(false);
+    // That its term is over cannot be said; the others wait.
+    bench.now = 105 * SECOND;
+    bench.tell(Input::Time);
     assert!(bench.had(&Effect::Halt(None)), "{:?}", bench.seen);
 }
 

@@ -8,8 +8,10 @@ fn the_deadline_counts_from_before_the_renewal_was_sent() {
     bench.lead();
     let deadline = 109 * SECOND;
     assert!(bench.had(&Effect::Lead { term: 20, deadline }));
-    bench.now = 103 * SECOND;
+    // The term was seen later than that.
+    bench.now = 104 * SECOND;
     bench.tell(Input::Time);
+    bench.txn(true, Some(leader("a", 20, 11)));
     let at = bench
         .asked
         .iter()

@@ -8,7 +8,7 @@ fn beside(left: Duration) -> Bench {
     let mut bench = Bench::new(settings("a"));
     let granted = Response::Granted {
         lease: 11,
-        ttl: 60 * SECOND,
+        ttl: 10 * SECOND,
     };
     bench.answer(|request| matches!(request, Request::Grant { .. }), Ok(granted));
     bench.txn(true, Some(leader("b", 5, 9)));
@@ -31,14 +31,18 @@ impl Bench {
             .any(|(_, request)| matches!(request, Request::Txn(txn) if txn.then.iter().any(takes)))
     }
 
-    /// Lets the time pass, and every request but a race fail, until it races; gives how long that took.
+    /// Lets the time pass, and every request but a race and renewals fail, until it races; gives how long that took.
     fn waits(&mut self) -> Duration {
         let begun = self.now;
         while !self.races() {
             assert!(self.now < begun + 30 * SECOND, "{:?}", self.machine);
             self.now += SECOND / 10;
-            for (ticket, _) in std::mem::take(&mut self.asked) {
-                let (sent, result) = (self.now, Err(DcsError::Refused("not now".to_owned())));
+            for (ticket, request) in std::mem::take(&mut self.asked) {
+                let sent = self.now;
+                let result = match request {
+                    Request::Renew(_) => Ok(Response::Renewed(Some(10 * SECOND))),
+                    _ => Err(DcsError::Refused("not now".to_owned())),
+                };
                 self.tell(Input::Answered { ticket, sent, result });
             }
             let now = self.now;
@@ -91,14 +95,43 @@ fn a_leader_whose_key_was_taken_away_is_waited_for_until_its_lease_would_have_ru
 
 #[test]
 fn a_lease_that_has_run_out_is_not_waited_for() {
-    let mut bench = beside(SECOND);
-    bench.now += SECOND / 5;
-    bench.tell(Input::Time);
-    bench.left(Duration::ZERO);
-    // Less than a second is left. A tenth more is for clocks that go at different rates.
-    bench.now += 6 * SECOND / 5;
-    bench.tell(Input::Hint(Hint::Deleted(vec![LEADER.to_owned()])));
-    assert!(bench.races(), "{:?}", bench.asked);
+    // Looks three seconds apart, at any time before the end.
+    for tenths in 0..30_u32 {
+        let mut true_left = 6 * SECOND + SECOND / 10 * tenths;
+        let whole = |left: Duration| Duration::from_secs(left.as_secs());
+        let mut bench = beside(whole(true_left));
+        let end = bench.now + true_left;
+        loop {
+            let wake = bench.machine.wake_at();
+            if wake >= end {
+                break;
+            }
+            bench.now = bench.now.max(wake);
+            true_left = end.saturating_sub(bench.now);
+            bench.tell(Input::Time);
+            while let Some((_, request)) = bench.asked.first().cloned() {
+                match request {
+                    Request::TimeLeft(_) => bench.left(whole(true_left)),
+                    Request::Txn(_) => bench.txn(true, Some(leader("b", 5, 9))),
+                    _ => {
+                        let granted = Ok(Response::Renewed(Some(10 * SECOND)));
+                        bench.answer(|request| matches!(request, Request::Renew(_)), granted);
+                    }
+                }
+            }
+        }
+        bench.now = end;
+        bench.asked.clear();
+        bench.machine.asking = None;
+        bench.tell(Input::Hint(Hint::Deleted(vec![LEADER.to_owned()])));
+        let waited = bench.waits();
+        // etcd itself takes up to half a second.
+        assert!(
+            waited <= 4 * SECOND / 10,
+            "{waited:?} after {tenths} tenths: {:?}",
+            bench.machine.measured
+        );
+    }
 }
 
 #[test]
@@ -118,12 +151,155 @@ fn within_what_is_left_of_the_lease_it_is_waited_for() {
 
 #[test]
 fn a_lease_that_may_have_been_renewed_since_is_not_taken_for_one_that_has_run_out() {
-    // It was measured too long ago: it must have been renewed.
-    let mut bench = beside(SECOND);
-    bench.now += 6 * SECOND;
-    bench.vanish(None);
+    // What was measured lies back: it may have been renewed, and revoked then.
+    for (left, later) in [(1, 6), (6, 6), (0, 2)] {
+        let mut bench = beside(left * SECOND);
+        bench.now += later * SECOND;
+        bench.vanish(None);
+        let waited = bench.waits();
+        assert!(waited >= 10 * SECOND, "{waited:?} after {left}, {later}");
+    }
+}
+
+#[test]
+fn the_longest_time_counts_for_which_anybody_was_granted_a_lease() {
+    let mut bench = beside(9 * SECOND);
+    bench.now += SECOND;
+    bench.tell(Input::Hint(Hint::Deleted(vec![LEADER.to_owned()])));
+    let term = KeyValue {
+        key: crate::cluster::TERM.to_owned(),
+        value: br#"{"schema":1,"ttl_ms":25000}"#.to_vec(),
+        create_revision: 5,
+        mod_revision: 5,
+        lease: 0,
+    };
+    let results = vec![vec![], vec![member("a", 11)], vec![], vec![], vec![], vec![term]];
+    let answer = Response::Txn {
+        succeeded: true,
+        revision: 20,
+        results,
+    };
+    bench.answer(|request| matches!(request, Request::Txn(_)), Ok(answer));
     let waited = bench.waits();
-    assert!(waited >= 10 * SECOND, "{waited:?}");
+    assert!(waited >= 25 * SECOND, "{waited:?}");
+}
+
+#[test]
+fn a_lease_that_lives_proves_nothing_where_the_term_is_not_seen_any_more() {
+    let mut bench = Bench::new(settings("a"));
+    bench.lead();
+    for _ in 0..8 {
+        bench.now += SECOND;
+        for (ticket, request) in std::mem::take(&mut bench.asked) {
+            let sent = bench.now;
+            let result = match request {
+                Request::Renew(_) => Ok(Response::Renewed(Some(10 * SECOND))),
+                // Whatever it writes is refused, and a look without writing is not answered.
+                Request::Txn(txn) if txn.then.iter().any(|step| matches!(step, Operation::Put { .. })) => {
+                    Err(DcsError::Refused("no space".to_owned()))
+                }
+                _ => Err(DcsError::Unanswered("timed out".to_owned())),
+            };
+            bench.tell(Input::Answered { ticket, sent, result });
+        }
+        bench.tell(Input::Time);
+        assert_eq!(bench.machine.state(), State::Leader, "{:?}", bench.now);
+    }
+    bench.now = 109 * SECOND;
+    bench.tell(Input::Time);
+    assert_eq!(bench.machine.state(), State::Lost);
+}
+
+#[test]
+fn a_look_that_may_not_write_shows_the_term_all_the_same() {
+    let mut bench = Bench::new(settings("a"));
+    bench.lead();
+    let refused = || Err(DcsError::Refused("no space".to_owned()));
+    bench.answer(|request| matches!(request, Request::Txn(_)), refused());
+    bench.now += SECOND;
+    bench.tell(Input::Time);
+    let only_reads = |request: &Request| {
+        matches!(request, Request::Txn(txn)
+            if txn.then.iter().all(|step| !matches!(step, Operation::Put { .. })))
+    };
+    assert!(
+        bench.asked.iter().any(|(_, request)| only_reads(request)),
+        "{:?}",
+        bench.asked
+    );
+    bench.txn(true, Some(leader("a", 20, 11)));
+    let renewed = Ok(Response::Renewed(Some(10 * SECOND)));
+    bench.now = 103 * SECOND;
+    bench.tell(Input::Time);
+    bench.answer(|request| matches!(request, Request::Renew(_)), renewed);
+    // It was seen a second after it was won.
+    assert_eq!(bench.machine.leadership().deadline, Some(110 * SECOND));
+}
+
+#[test]
+fn a_predecessor_that_is_dead_is_not_waited_for() {
+    let mut bench = Bench::new(Settings {
+        reigned: 5,
+        ..settings("a")
+    });
+    let granted = Response::Granted {
+        lease: 11,
+        ttl: 10 * SECOND,
+    };
+    bench.answer(|request| matches!(request, Request::Grant { .. }), Ok(granted));
+    bench.txn_after(true, None, vec![history("a", 5, None)]);
+    assert!(bench.races(), "{:?}", bench.asked);
+}
+
+#[test]
+fn a_leader_key_on_no_lease_is_waited_for_in_peace() {
+    let bench = {
+        let mut bench = Bench::new(settings("a"));
+        let granted = Response::Granted {
+            lease: 11,
+            ttl: 60 * SECOND,
+        };
+        bench.answer(|request| matches!(request, Request::Grant { .. }), Ok(granted));
+        bench.txn(true, Some(leader("b", 5, 0)));
+        bench
+    };
+    assert!(bench.machine.wake_at() > bench.now, "{:?}", bench.machine);
+}
+
+#[test]
+fn who_stops_says_first_that_its_term_is_over() {
+    let mut bench = Bench::new(settings("a"));
+    bench.lead();
+    bench.now += SECOND;
+    bench.tell(Input::Stop);
+    bench.now += 2 * SECOND;
+    bench.tell(Input::Time);
+    bench.answer(
+        |request| *request == Request::Renew(11),
+        Ok(Response::Renewed(None)),
+    );
+    bench.tell(Input::Ended { term: 20 });
+    let ends = |step: &Operation| {
+        matches!(step, Operation::Put { key, value, .. } if *key == history_key(20)
+            && String::from_utf8_lossy(value).contains("\"ending\""))
+    };
+    let said = |request: &Request| matches!(request, Request::Txn(txn) if txn.then.iter().any(ends));
+    assert!(!bench.had(&Effect::Halt(None)), "{:?}", bench.seen);
+    let done = Response::Txn {
+        succeeded: true,
+        revision: 30,
+        results: vec![
+            vec![],
+            vec![],
+            vec![],
+            vec![],
+            vec![],
+            vec![history("a", 20, Some(Reason::Lost))],
+            vec![],
+        ],
+    };
+    bench.answer(said, Ok(done));
+    assert!(bench.had(&Effect::Halt(None)), "{:?}", bench.seen);
 }
 
 #[test]
