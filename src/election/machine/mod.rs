@@ -476,11 +476,18 @@ impl Machine {
 
     /// The process is to stop: everything that can be given back is.
     fn stop(&mut self, now: Now) {
+        let works = matches!(
+            self.phase,
+            Phase::Closing { .. } | Phase::Lost { ended: false, .. }
+        );
+        // The end of the work has a limit of its own.
+        if self.holds().is_none() && !works {
+            let most = now.boot + self.settings.retry_timeout / 2;
+            self.release_by.get_or_insert(most);
+        }
         match self.phase {
-            Phase::Joining | Phase::Following | Phase::Lost { ended: true, .. } => {
-                if !self.owes(now) {
-                    self.leave(now);
-                }
+            Phase::Joining | Phase::Following | Phase::Lost { ended: true, .. } if !self.owes(now) => {
+                self.leave(now);
             }
             Phase::Settling { term, .. } => {
                 // What is in flight for the tenure is of no use any more.
@@ -490,25 +497,20 @@ impl Machine {
                 self.stop(now);
             }
             Phase::Leading { term } => self.drain(now, term, Reason::Graceful),
-            Phase::Releasing { term, why } => {
-                if self.is_late(now) {
-                    // The lease takes the leader key along.
-                    self.released(now, term, why);
-                }
-            }
+            // The lease takes the leader key along.
+            Phase::Releasing { term, why } if self.is_late(now) => self.released(now, term, why),
             _ => {}
         }
     }
 
     /// Whether a process that is to stop has used up its time for telling so.
-    fn is_late(&mut self, now: Now) -> bool {
-        let most = now.boot + self.settings.retry_timeout / 2;
-        now.boot >= *self.release_by.get_or_insert(most)
+    fn is_late(&self, now: Now) -> bool {
+        self.release_by.is_some_and(|by| now.boot >= by)
     }
 
     /// Whether the others would have to wait if this process went now: it has not said yet that its term is over, or has
     /// perhaps just won one.
-    fn owes(&mut self, now: Now) -> bool {
+    fn owes(&self, now: Now) -> bool {
         let races = matches!(self.asking, Some((_, Purpose::Race)));
         (races || self.conceding.is_some()) && !self.is_late(now)
     }
