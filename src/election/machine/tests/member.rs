@@ -5,11 +5,7 @@ use super::*;
 #[test]
 fn a_race_whose_answer_was_lost_is_found_to_be_won() {
     let mut bench = Bench::new(settings("a"));
-    let granted = Response::Granted {
-        lease: 11,
-        ttl: 10 * SECOND,
-    };
-    bench.answer(|request| matches!(request, Request::Grant { .. }), Ok(granted));
+    bench.granted();
     bench.txn(true, None);
     let lost = DcsError::Unanswered("reset".to_owned());
     bench.answer(|request| matches!(request, Request::Txn(_)), Err(lost));
@@ -23,11 +19,7 @@ fn a_race_whose_answer_was_lost_is_found_to_be_won() {
 #[test]
 fn a_name_that_another_process_keeps_is_fatal() {
     let mut bench = Bench::new(settings("a"));
-    let granted = Response::Granted {
-        lease: 11,
-        ttl: 10 * SECOND,
-    };
-    bench.answer(|request| matches!(request, Request::Grant { .. }), Ok(granted));
+    bench.granted();
     let mut other = settings("a");
     other.me.incarnation = "a-2".to_owned();
     let mut key = member("a", 99);
@@ -90,11 +82,7 @@ fn the_last_renewal_of_a_lease_says_nothing_about_the_next_lease() {
 #[test]
 fn a_registration_on_a_lease_that_is_gone_does_not_count() {
     let mut bench = Bench::new(settings("a"));
-    let granted = Response::Granted {
-        lease: 11,
-        ttl: 10 * SECOND,
-    };
-    bench.answer(|request| matches!(request, Request::Grant { .. }), Ok(granted));
+    bench.granted();
     bench.now = 104 * SECOND;
     bench.tell(Input::Time);
     bench.answer(
@@ -188,11 +176,7 @@ fn a_switchover_that_was_taken_back_is_answered() {
 #[test]
 fn news_that_came_while_a_look_was_under_way_is_looked_at_again() {
     let mut bench = Bench::new(settings("a"));
-    let granted = Response::Granted {
-        lease: 11,
-        ttl: 10 * SECOND,
-    };
-    bench.answer(|request| matches!(request, Request::Grant { .. }), Ok(granted));
+    bench.granted();
     bench.txn(true, Some(leader("b", 5, 9)));
     bench.now += SECOND;
     bench.tell(Input::Hint(Hint::Changed));
@@ -224,11 +208,7 @@ fn news_that_came_while_a_look_was_under_way_is_looked_at_again() {
 #[test]
 fn a_name_is_not_given_up_for_what_was_answered_before_a_pause() {
     let mut bench = Bench::new(settings("a"));
-    let granted = Response::Granted {
-        lease: 11,
-        ttl: 10 * SECOND,
-    };
-    bench.answer(|request| matches!(request, Request::Grant { .. }), Ok(granted));
+    bench.granted();
     let mut other = settings("a");
     other.me.incarnation = "a-2".to_owned();
     let mut key = member("a", 99);
@@ -272,11 +252,7 @@ fn whoever_led_last_may_lead_again_whatever_the_one_before_was_configured_with()
         .into_bytes();
     let mut member_b = member("b", 12);
     member_b.value = serde_json::to_vec(&Machine::new(other).member_record()).unwrap();
-    let granted = Response::Granted {
-        lease: 11,
-        ttl: 10 * SECOND,
-    };
-    bench.answer(|request| matches!(request, Request::Grant { .. }), Ok(granted));
+    bench.granted();
     bench.txn(true, Some(before));
     assert_eq!(bench.machine.why_barred(), Some("config_mismatch"));
     // The other one is gone, so this one leads; then the other one comes back.

@@ -106,13 +106,18 @@ impl Bench {
         self.answer(|request| matches!(request, Request::Txn(_)), Ok(answer));
     }
 
-    /// Joins and wins, at second 100.
-    fn lead(&mut self) {
+    /// Its lease is granted.
+    fn granted(&mut self) {
         let granted = Response::Granted {
             lease: 11,
             ttl: 10 * SECOND,
         };
         self.answer(|request| matches!(request, Request::Grant { .. }), Ok(granted));
+    }
+
+    /// Joins and wins, at second 100.
+    fn lead(&mut self) {
+        self.granted();
         self.txn(true, None);
         self.txn(true, Some(leader("a", 20, 11)));
         assert_eq!(self.machine.state(), State::Leader);

@@ -6,11 +6,7 @@ use crate::cluster::history_key;
 /// A member beside a leader `b` of term 5, of whose lease so much was left at second 100.
 fn beside(left: Duration) -> Bench {
     let mut bench = Bench::new(settings("a"));
-    let granted = Response::Granted {
-        lease: 11,
-        ttl: 10 * SECOND,
-    };
-    bench.answer(|request| matches!(request, Request::Grant { .. }), Ok(granted));
+    bench.granted();
     bench.txn(true, Some(leader("b", 5, 9)));
     bench.left(left);
     bench
@@ -242,27 +238,16 @@ fn a_predecessor_that_is_dead_is_not_waited_for() {
         reigned: 5,
         ..settings("a")
     });
-    let granted = Response::Granted {
-        lease: 11,
-        ttl: 10 * SECOND,
-    };
-    bench.answer(|request| matches!(request, Request::Grant { .. }), Ok(granted));
+    bench.granted();
     bench.txn_after(true, None, vec![history("a", 5, None)]);
     assert!(bench.races(), "{:?}", bench.asked);
 }
 
 #[test]
 fn a_leader_key_on_no_lease_is_waited_for_in_peace() {
-    let bench = {
-        let mut bench = Bench::new(settings("a"));
-        let granted = Response::Granted {
-            lease: 11,
-            ttl: 60 * SECOND,
-        };
-        bench.answer(|request| matches!(request, Request::Grant { .. }), Ok(granted));
-        bench.txn(true, Some(leader("b", 5, 0)));
-        bench
-    };
+    let mut bench = Bench::new(settings("a"));
+    bench.granted();
+    bench.txn(true, Some(leader("b", 5, 0)));
     assert!(bench.machine.wake_at() > bench.now, "{:?}", bench.machine);
 }
 
