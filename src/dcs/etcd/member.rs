@@ -59,6 +59,11 @@ impl Member {
         }
     }
 
+    /// Throws the client away, whichever it is.
+    pub(super) fn forget(&self) {
+        *self.lock() = None;
+    }
+
     /// For people: what went wrong, with what the connection said at its end.
     pub(super) fn explain(&self, failure: &Failure) -> String {
         match (failure, self.connector.heard()) {

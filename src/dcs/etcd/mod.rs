@@ -18,7 +18,7 @@ mod watch;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::{Answer, Dcs, Hint, Request};
 use crate::clock::Clock;
@@ -59,6 +59,8 @@ pub struct EtcdStore {
     members: Vec<Member>,
     /// The member that answered last: the next request goes there first.
     last: AtomicUsize,
+    /// Told with each answer to a request.
+    answered: Notify,
     base: Base,
     granted: Granted,
     probe_every: Duration,
@@ -94,6 +96,7 @@ impl EtcdStore {
         Ok(Self {
             members,
             last: AtomicUsize::new(0),
+            answered: Notify::new(),
             base: Base::new(&etcd.prefix, cluster),
             granted: Granted::default(),
             probe_every,

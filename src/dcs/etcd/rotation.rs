@@ -128,6 +128,7 @@ impl EtcdStore {
             match outcome {
                 Ok(response) => {
                     self.last.store(index, Ordering::Relaxed);
+                    self.answered.notify_waiters();
                     return answer(Ok(response));
                 }
                 Err(failure @ (Failure::Refused(_) | Failure::LeaseGone)) => {
@@ -152,6 +153,11 @@ impl EtcdStore {
                 tour.next_round().await;
             }
             if tour.left() < TOO_LITTLE {
+                // Whatever connections there are may be dead: the next request makes new ones, and does not have to
+                // find that out one by one.
+                for member in &self.members {
+                    member.forget();
+                }
                 return answer(Err(tour.told()));
             }
         }

@@ -2,7 +2,8 @@
 //!
 //! Owns the one watch of the cluster's keys without the checkpoints: it is opened, listened to, asked whether it is
 //! alive, and opened again at the next member. A watch of a member that hangs says nothing and breaks nothing, so
-//! silence is never taken for peace. Starts anew from the present each time and says that something may be missing.
+//! silence is never taken for peace. Where a request is answered while the watch is interrupted, it goes there at once:
+//! a standby without news sees a handover only with its next look. Starts anew from the present each time and says that something may be missing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,15 +43,27 @@ async fn follow(store: &EtcdStore, hints: &Sender<Hint>) {
     let mut index = store.last_index();
     // So that an outage is told once, not once a try.
     let mut told = false;
+    // Every other try of an outage at most is one where a request has just been answered.
+    let mut led = false;
     loop {
         let Some(member) = store.members.get(index) else {
             index = 0;
             continue;
         };
         let begin = Instant::now();
-        let opened = match timeout(PATIENCE, open(&store.base, member)).await {
-            Ok(opened) => opened,
-            Err(_) => Err((None, Failure::Late(PATIENCE))),
+        let opened = tokio::select! {
+            opened = timeout(PATIENCE, open(&store.base, member)) => match opened {
+                Ok(opened) => opened,
+                Err(_) => {
+                    member.forget();
+                    Err((None, Failure::Late(PATIENCE)))
+                }
+            },
+            // What is tried may be a connection that is dead: that answer came over one that is not.
+            () = store.answered.notified(), if told && !led => {
+                (index, led) = (store.last_index(), true);
+                continue;
+            }
         };
         let (client, failure) = match opened {
             Ok((client, mut stream)) => {
@@ -59,6 +72,7 @@ async fn follow(store: &EtcdStore, hints: &Sender<Hint>) {
                     tracing::info!(endpoint = %member.name, "the watch of etcd works again");
                     told = false;
                 }
+                led = false;
                 backoff.reset();
                 if hints.send(Hint::Changed).await.is_err() {
                     return;
@@ -84,7 +98,10 @@ async fn follow(store: &EtcdStore, hints: &Sender<Hint>) {
             member.discard(&client);
         }
         index = (index + 1) % store.members.len();
-        tokio::time::sleep(backoff.pause()).await;
+        tokio::select! {
+            () = tokio::time::sleep(backoff.pause()) => led = false,
+            () = store.answered.notified(), if !led => (index, led) = (store.last_index(), true),
+        }
     }
 }
 

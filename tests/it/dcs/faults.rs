@@ -1,5 +1,6 @@
 //! Members that die or hang: every request is answered within its budget as long as two of three are well.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ecsbeat::config;
@@ -300,4 +301,71 @@ async fn a_dead_connection_is_replaced() {
         "it went over the dead connection"
     );
     watching.changed().await;
+}
+
+/// Tries that were not answered in time.
+fn late(metrics: &Metrics, op: &str) -> u64 {
+    let of = format!("ecsbeat_dcs_requests_total{{op=\"{op}\",result=\"timeout\"");
+    let text = metrics.prometheus().unwrap();
+    let mut lines = text.lines().filter(|line| line.starts_with(&of));
+    let count = |line: &str| line.rsplit_once(' ').unwrap().1.parse().unwrap();
+    lines.next().map_or(0, count)
+}
+
+/// An etcd behind a proxy, and a request that is never answered: the last of its tries is cut short.
+async fn out_of_reach(etcd: &Etcd) -> (Swallower, config::Etcd, Duration) {
+    let proxy = Swallower::start(etcd.config().hosts[0].socket_addrs(|| None).unwrap()[0]).await;
+    let mut config = etcd.config();
+    config.hosts = vec![format!("http://{}", proxy.address).parse().unwrap()];
+    (proxy, config, Duration::from_millis(2500))
+}
+
+#[tokio::test]
+async fn after_an_outage_dead_connections_are_not_found_out_by_requests() {
+    let etcd = Etcd::start(1).await;
+    let (proxy, config, budget) = out_of_reach(&etcd).await;
+    let metrics = Metrics::new();
+    let store = with_metrics(&config, metrics.clone());
+    ask(&store, always(vec![get("leader")])).await.unwrap();
+    proxy.swallow_all();
+    let answer = store.ask(always(vec![get("leader")]), budget).await;
+    assert!(
+        matches!(answer.result, Err(DcsError::Unanswered(_))),
+        "{answer:?}"
+    );
+    let before = late(&metrics, "txn");
+    assert!(before >= 3, "{before}");
+    // What was connected meanwhile stays dead.
+    proxy.swallow();
+    ask(&store, always(vec![get("leader")])).await.unwrap();
+    assert_eq!(late(&metrics, "txn"), before);
+}
+
+#[tokio::test]
+async fn after_an_outage_the_watch_is_back_with_the_first_answer() {
+    let etcd = Etcd::start(1).await;
+    let (proxy, config, budget) = out_of_reach(&etcd).await;
+    let metrics = Metrics::new();
+    let store = Arc::new(with_metrics(&config, metrics.clone()));
+    let mut watching = Watching::of(Arc::clone(&store));
+    watching.changed().await;
+    proxy.swallow_all();
+    while late(&metrics, "watch") < 3 {
+        let answer = store.ask(always(vec![get("leader")]), budget).await;
+        assert!(
+            matches!(answer.result, Err(DcsError::Unanswered(_))),
+            "{answer:?}"
+        );
+    }
+    proxy.swallow();
+    ask(&store, always(vec![get("leader")])).await.unwrap();
+    let tries = late(&metrics, "watch");
+    for answered in 0.. {
+        if watching.has_changed() {
+            break;
+        }
+        assert!(answered < 100, "the watch waits for its next try");
+        ask(&store, always(vec![get("leader")])).await.unwrap();
+    }
+    assert_eq!(late(&metrics, "watch"), tries);
 }

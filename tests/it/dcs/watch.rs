@@ -24,9 +24,13 @@ pub(super) struct Watching {
 
 impl Watching {
     pub(super) fn start(store: EtcdStore) -> Self {
+        Self::of(Arc::new(store))
+    }
+
+    /// Of a store that is asked as well.
+    pub(super) fn of(store: Arc<EtcdStore>) -> Self {
         let (sender, hints) = mpsc::channel(4);
         let mut tasks = JoinSet::new();
-        let store = Arc::new(store);
         tasks.spawn(async move { store.watch(sender).await });
         Self { hints, tasks }
     }
@@ -34,6 +38,11 @@ impl Watching {
     async fn next(&mut self) -> Hint {
         let hint = timeout(SOON, self.hints.recv()).await;
         hint.expect("no hint comes").expect("the watch has ended")
+    }
+
+    /// Whether something is told to have changed by now.
+    pub(super) fn has_changed(&mut self) -> bool {
+        self.hints.try_recv().is_ok_and(|hint| hint == Hint::Changed)
     }
 
     /// Waits until something has changed.

@@ -1,7 +1,7 @@
 //! A proxy that loses connections without saying so.
 //!
 //! Owns [`Swallower`]: bytes pass both ways until the connections of the moment are told to swallow them; they stay
-//! open, and later connections pass again.
+//! open, and later connections pass again, or swallow too until told.
 
 use std::net::SocketAddr;
 
@@ -44,7 +44,12 @@ impl Swallower {
         }
     }
 
-    /// From now on the connections that there are swallow.
+    /// From now on all connections swallow, later ones too.
+    pub(crate) fn swallow_all(&self) {
+        self.first_alive.send_replace(usize::MAX);
+    }
+
+    /// From now on the connections that there are swallow, and later ones pass.
     pub(crate) fn swallow(&self) {
         self.first_alive.send_replace(*self.count.borrow());
     }
