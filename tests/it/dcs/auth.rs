@@ -35,7 +35,8 @@ async fn add_users(administrator: &mut Client) {
 
 /// A cluster that asks for users; `ecsbeat` may read and write what belongs to the cluster `prod`.
 pub(crate) async fn protected(builder: Builder) -> Etcd {
-    let etcd = builder.start().await;
+    // A login is made to be slow: on a busy machine it would take longer than one try may.
+    let etcd = builder.argument("--bcrypt-cost=4").start().await;
     let mut administrator = etcd.administrator(None).await;
     // There from the start in newer releases.
     let _ = administrator.role_add("root").await;
@@ -188,7 +189,7 @@ async fn a_forgotten_token_is_renewed_and_a_changed_password_told() {
 
 #[tokio::test]
 async fn a_user_is_not_needed_until_authentication_is_switched_on() {
-    let etcd = Etcd::start(1).await;
+    let etcd = Builder::new(1).argument("--bcrypt-cost=4").start().await;
     let store = store(&user(&etcd));
     write(&store, "leader", "a").await;
     let mut administrator = etcd.administrator(None).await;
