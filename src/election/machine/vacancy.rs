@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::asking::Purpose;
 use super::view::reads;
 use super::{Loss, Machine, Note, Now, Phase};
-use crate::cluster::{HistoryRecord, LEADER, Reason, SCHEMA, history_key};
+use crate::cluster::{HistoryRecord, LEADER, Reason, SCHEMA, TERM, history_key};
 use crate::dcs::{Compare, LeaseId, Operation, Request, TimeLeft, Txn};
 
 /// The unit in which etcd tells what is left of a lease, rounded down.
@@ -146,8 +146,10 @@ impl Machine {
     pub(super) fn settle_concession(&mut self) {
         let last = self.view.last.as_ref();
         let leader = self.view.leader.as_ref().map(|held| held.term);
+        let newest = self.view.term;
         self.conceding.take_if(|record| {
-            leader.is_some_and(|term| term != record.term)
+            newest > record.term
+                || leader.is_some_and(|term| term != record.term)
                 || last.is_some_and(|last| {
                     last.term > record.term || (last.term == record.term && last.ending.is_some())
                 })
@@ -160,6 +162,8 @@ impl Machine {
         let txn = Txn {
             when: vec![
                 Compare::CreateRevision(LEADER.to_owned(), 0),
+                // Nobody has led since.
+                Compare::ModRevision(TERM.to_owned(), i64::try_from(record.term).unwrap_or(i64::MAX)),
                 Compare::ModRevision(history_key(record.term), self.known_revision(record.term)),
             ],
             then: said(record, None),
