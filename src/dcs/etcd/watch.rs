@@ -52,13 +52,14 @@ async fn follow(store: &EtcdStore, hints: &Sender<Hint>) {
         };
         let begin = Instant::now();
         let opened = tokio::select! {
-            opened = timeout(PATIENCE, open(&store.base, member)) => match opened {
-                Ok(opened) => opened,
-                Err(_) => {
+            opened = timeout(PATIENCE, open(&store.base, member)) => {
+                if let Ok(opened) = opened {
+                    opened
+                } else {
                     member.forget();
                     Err((None, Failure::Late(PATIENCE)))
                 }
-            },
+            }
             // What is tried may be a connection that is dead: that answer came over one that is not.
             () = store.answered.notified(), if told && !led => {
                 (index, led) = (store.last_index(), true);
