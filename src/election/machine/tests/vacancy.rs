@@ -20,6 +20,17 @@ impl Bench {
         self.txn_after(true, None, last);
     }
 
+    /// A look finds nobody leading, this in the history, and this for the newest term.
+    fn finds(&mut self, last: Option<KeyValue>, term: KeyValue) {
+        let last = last.into_iter().collect();
+        let answer = Response::Txn {
+            succeeded: true,
+            revision: 20,
+            results: vec![vec![], vec![member("a", 11)], vec![], vec![], last, vec![term]],
+        };
+        self.answer(|request| matches!(request, Request::Txn(_)), Ok(answer));
+    }
+
     fn races(&self) -> bool {
         let takes = |step: &Operation| matches!(step, Operation::Put { key, .. } if key == LEADER);
         self.asked
@@ -169,13 +180,7 @@ fn the_longest_time_counts_for_which_anybody_was_granted_a_lease() {
         mod_revision: 5,
         lease: 0,
     };
-    let results = vec![vec![], vec![member("a", 11)], vec![], vec![], vec![], vec![term]];
-    let answer = Response::Txn {
-        succeeded: true,
-        revision: 20,
-        results,
-    };
-    bench.answer(|request| matches!(request, Request::Txn(_)), Ok(answer));
+    bench.finds(None, term);
     let waited = bench.waits();
     assert!(waited >= 25 * SECOND, "{waited:?}");
 }
@@ -300,20 +305,7 @@ fn a_term_that_was_won_and_lost_unseen_is_waited_for() {
         lease: 0,
     };
     let ended = history("b", 5, Some(Reason::Graceful));
-    let results = vec![
-        vec![],
-        vec![member("a", 11)],
-        vec![],
-        vec![],
-        vec![ended],
-        vec![term],
-    ];
-    let answer = Response::Txn {
-        succeeded: true,
-        revision: 20,
-        results,
-    };
-    bench.answer(|request| matches!(request, Request::Txn(_)), Ok(answer));
+    bench.finds(Some(ended), term);
     assert!(!bench.races());
     let waited = bench.waits();
     assert!(waited >= 10 * SECOND, "{waited:?}");
