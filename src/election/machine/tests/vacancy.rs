@@ -380,3 +380,31 @@ fn of_a_dead_predecessor_it_is_said_before_its_lease_is_revoked() {
         bench.asked
     );
 }
+
+#[test]
+fn what_may_not_be_said_of_a_dead_predecessor_is_left_unsaid() {
+    let mut bench = Bench::new(Settings {
+        predecessor: Some(9),
+        ..settings("b")
+    });
+    bench.txn(true, Some(leader("b", 5, 9)));
+    bench.answer(gives_back, Err(DcsError::Refused("no space".to_owned())));
+    bench.now += SECOND;
+    bench.tell(Input::Time);
+    assert_eq!(bench.asked[0].1, Request::Revoke(9), "{:?}", bench.asked);
+}
+
+#[test]
+fn why_an_earlier_term_ended_is_no_reason_for_the_next_but_one() {
+    let earlier = || history("b", 4, Some(Reason::Graceful));
+    let mut bench = beside(9 * SECOND);
+    bench.now += SECOND;
+    bench.vanish(Some(earlier()));
+    bench.waits();
+    bench.txn_after(true, Some(leader("a", 20, 11)), vec![earlier()]);
+    let reason = bench.seen.iter().find_map(|effect| match effect {
+        Effect::Note(Note::Acquired { reason, .. }) => Some(*reason),
+        _ => None,
+    });
+    assert_eq!(reason, Some(Reason::Expired), "{:?}", bench.seen);
+}
