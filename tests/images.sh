@@ -71,8 +71,8 @@ image_ecsbeat() {
   cp Dockerfile "$context"
   cp -r deploy/image "$context/deploy"
   install_program "$context/rootfs" "$program" /ecsbeat
-  # What only a debugger needs is most of it.
-  strip --strip-debug "$context/rootfs/ecsbeat"
+  # As the Dockerfile does; symbols are most of it.
+  strip "$context/rootfs/ecsbeat"
   if [ -e /etc/ssl/certs/ca-certificates.crt ]; then
     install -D -m 644 /etc/ssl/certs/ca-certificates.crt "$context/rootfs/etc/ssl/certs/ca-certificates.crt"
   fi
