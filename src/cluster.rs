@@ -87,9 +87,6 @@ pub struct MemberRecord {
     /// Whether it could work: output and VDCs seen from there. `None` = not probed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<Probe>,
-    /// The leader's largest checkpoint lag, seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lag_s: Option<u64>,
 }
 
 /// What a replica sees of the world.

@@ -110,7 +110,13 @@ impl Table<'_> {
         let row = if member.instance == *self.endpoints.identity.instance {
             self.own_row()
         } else {
-            self.other_row(member)
+            self.any_row(
+                &member.instance,
+                &member.state,
+                &member.address,
+                &member.version,
+                member.since,
+            )
         };
         Row {
             config_hash: Some(member.config_hash.clone()),
@@ -119,19 +125,6 @@ impl Table<'_> {
             priority: Some(member.priority),
             probe: member.probe,
             ..row
-        }
-    }
-
-    fn other_row(&self, member: &MemberRecord) -> Row {
-        Row {
-            lag_s: member.lag_s,
-            ..self.any_row(
-                &member.instance,
-                &member.state,
-                &member.address,
-                &member.version,
-                member.since,
-            )
         }
     }
 

@@ -14,12 +14,15 @@ use crate::tls;
 
 /// For what is answered from memory.
 const TIME: Duration = Duration::from_secs(5);
+/// For what is shown beside other things, and left out where it does not come.
+const MOMENT: Duration = Duration::from_secs(2);
 /// For an order: the instance itself gives up first and says what is known.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// Most bytes of an answer.
 const MOST: usize = 16 << 20;
 
 /// Asks one instance.
+#[derive(Clone)]
 pub(super) struct Client {
     http: reqwest::Client,
     base: Url,
@@ -77,6 +80,11 @@ impl Client {
             });
         }
         Ok(said.body)
+    }
+
+    /// What is at `path`, whatever the status, or an error within a moment.
+    pub(super) async fn glance(&self, path: &str) -> Result<Said, OperateError> {
+        self.send(Method::GET, path, None, MOMENT).await
     }
 
     /// Gives an order.

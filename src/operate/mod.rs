@@ -4,6 +4,7 @@
 //! everybody else uses; nothing is read from etcd, and nothing is decided here.
 
 mod client;
+mod survey;
 mod table;
 
 use serde_json::{Value, json};
@@ -86,10 +87,11 @@ pub async fn ask(request: &Request, target: &Target, http: &Http) -> Result<(Str
     let client = Client::new(target.url.as_deref(), http)?;
     match request {
         Request::Status { json } => {
-            let cluster = client.get("/cluster").await?;
+            let mut cluster = client.get("/cluster").await?;
             let text = if *json {
                 format!("{cluster:#}\n")
             } else {
+                survey::ask(&client, &mut cluster).await;
                 table::of(&cluster)
             };
             Ok((text, Outcome::Well))
@@ -198,6 +200,23 @@ mod tests {
             ),
         ] {
             assert_eq!(told(&Said { status, body }), (text.to_owned(), outcome));
+        }
+    }
+
+    #[test]
+    fn errors_say_what_to_do() {
+        let at = "http://node-b:5066/cluster".to_owned();
+        for (error, text) in [
+            (
+                OperateError::NotOurs { at, status: 404 },
+                "http://node-b:5066/cluster answered 404: is that an ecsbeat? Check http.host and http.port, or --url",
+            ),
+            (
+                OperateError::NobodyLeads,
+                "nobody leads at the moment: see `ecsbeat status`",
+            ),
+        ] {
+            assert_eq!(error.to_string(), text);
         }
     }
 

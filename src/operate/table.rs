@@ -11,8 +11,8 @@ const HASH: usize = 8;
 /// Between two columns.
 const GAP: &str = "  ";
 
-const HEAD: [&str; 10] = [
-    "INSTANCE", "ROLE", "STATE", "PRIORITY", "LAG", "OUTPUT", "ECS", "CONFIG", "VERSION", "ADDRESS",
+const HEAD: [&str; 11] = [
+    "INSTANCE", "ROLE", "STATE", "HEALTH", "PRIORITY", "LAG", "OUTPUT", "ECS", "CONFIG", "VERSION", "ADDRESS",
 ];
 
 /// A line about the cluster, and a row for each member of the answer of `/cluster`.
@@ -93,6 +93,7 @@ fn row(member: &Value) -> [String; HEAD.len()] {
         text("instance"),
         text("role"),
         text("state"),
+        health(member),
         text("priority"),
         lag,
         reached("output"),
@@ -101,6 +102,23 @@ fn row(member: &Value) -> [String; HEAD.len()] {
         text("version"),
         text("address"),
     ]
+}
+
+/// What `/health` answered there: the words for what is wrong, in capitals where that makes it unfit.
+fn health(member: &Value) -> String {
+    let told = match member.get("health") {
+        None => return "-".to_owned(),
+        Some(Value::Null) => return "NO ANSWER".to_owned(),
+        Some(told) => told,
+    };
+    let reasons = told["reasons"].as_array().map_or(&[][..], Vec::as_slice);
+    let reasons: Vec<_> = reasons.iter().filter_map(Value::as_str).map(plain).collect();
+    match (told["status"].as_u64(), reasons.join(",")) {
+        (Some(200), reasons) if reasons.is_empty() => "ok".to_owned(),
+        (Some(200), reasons) => reasons,
+        (status, reasons) if reasons.is_empty() => format!("ANSWERS {}", status.unwrap_or_default()),
+        (_, reasons) => reasons.to_uppercase(),
+    }
 }
 
 /// Without what could move a terminal's cursor.
@@ -123,20 +141,44 @@ mod tests {
             "switchover": null, "stale_ms": 900,
             "members": [
                 {"instance": "node-a", "role": "leader", "state": "leader", "priority": 1, "lag_s": 3,
-                 "probe": {"output": true, "ecs": true}, "config_hash": "0123456789abcdef", "config_mismatch": false,
+                 "health": {"status": 200, "reasons": []}, "probe": {"output": true, "ecs": true}, "config_hash": "0123456789abcdef", "config_mismatch": false,
                  "version": "0.1.0", "address": "http://node-a:5066"},
                 {"instance": "b\u{1b}[2J", "role": "replica", "state": "standby", "priority": 10, "lag_s": null,
-                 "probe": {"output": false, "ecs": true}, "config_hash": "ff23456789abcdef", "config_mismatch": true,
+                 "health": null, "probe": {"output": false, "ecs": true}, "config_hash": "ff23456789abcdef", "config_mismatch": true,
                  "version": "0.1.0", "address": ""},
             ],
         });
         let text = "\
 cluster prod: node-a leads, term 42
-INSTANCE  ROLE     STATE    PRIORITY  LAG  OUTPUT  ECS  CONFIG            VERSION  ADDRESS
-node-a    leader   leader   1         3 s  ok      ok   01234567          0.1.0    http://node-a:5066
-b?[2J     replica  standby  10        -    DOWN    ok   ff234567 DIFFERS  0.1.0    -
+INSTANCE  ROLE     STATE    HEALTH     PRIORITY  LAG  OUTPUT  ECS  CONFIG            VERSION  ADDRESS
+node-a    leader   leader   ok         1         3 s  ok      ok   01234567          0.1.0    http://node-a:5066
+b?[2J     replica  standby  NO ANSWER  10        -    DOWN    ok   ff234567 DIFFERS  0.1.0    -
 ";
         assert_eq!(of(&cluster), text);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_member_is_named_and_loud_where_it_is_unfit() {
+        for (told, shown) in [
+            (json!({}), "-"),
+            (json!({"health": null}), "NO ANSWER"),
+            (json!({"health": {"status": 200, "reasons": []}}), "ok"),
+            (
+                json!({"health": {"status": 200, "reasons": ["output_down", "ecs_down"]}}),
+                "output_down,ecs_down",
+            ),
+            (
+                json!({"health": {"status": 503, "reasons": ["dcs_unreachable"]}}),
+                "DCS_UNREACHABLE",
+            ),
+            (json!({"health": {"status": 502, "reasons": null}}), "ANSWERS 502"),
+            (
+                json!({"health": {"status": 503, "reasons": ["\u{1b}[2J", 7]}}),
+                "?[2J",
+            ),
+        ] {
+            assert_eq!(health(&told), shown, "{told}");
+        }
     }
 
     #[test]

@@ -262,6 +262,5 @@ fn member(instance: &str) -> MemberRecord {
         ttl_ms: 10_000,
         since: Timestamp::now(),
         probe: None,
-        lag_s: None,
     }
 }

@@ -96,7 +96,6 @@ impl Machine {
             ttl_ms: u64::try_from(self.settings.ttl.as_millis()).unwrap_or(u64::MAX),
             since: me.since,
             probe: self.probe,
-            lag_s: None,
         }
     }
 

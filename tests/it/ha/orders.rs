@@ -239,8 +239,8 @@ async fn an_operator_gives_the_same_orders_by_commands() {
         let cells = line.unwrap_or_else(|| panic!("{status}")).split_whitespace();
         cells.map(str::to_owned).collect::<Vec<_>>()
     };
-    assert_eq!(row("a", &status)[1..3], ["leader", "leader"], "{status}");
-    assert_eq!(row("b", &status)[1..3], ["replica", "standby"], "{status}");
+    assert_eq!(row("a", &status)[1..4], ["leader", "leader", "ok"], "{status}");
+    assert_eq!(row("b", &status)[1..4], ["replica", "standby", "ok"], "{status}");
     let json = typed(&cluster, &b, &["status", "--json"], 0).await;
     assert_eq!(
         serde_json::from_str::<Value>(&json).unwrap()["leader"]["name"],
