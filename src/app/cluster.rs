@@ -29,6 +29,10 @@ use crate::version;
 /// race at once, and little enough that one which holds back does not hold up the others.
 const RACE_DELAY: Duration = Duration::from_millis(100);
 
+/// Of the time of a handover, what is left to the checkpoints of what was delivered in it, a quarter at most. When it is
+/// over the gate closes, and what is not in etcd by then comes again.
+const LAST_CHECKPOINTS: Duration = Duration::from_secs(1);
+
 /// How a tenure's work ended.
 enum End {
     /// It was handed over or lost.
@@ -177,13 +181,15 @@ impl App {
                     *stopping = true;
                     seat.stop();
                 }
-                Some(ended) = committing.join_next() => {
-                    let error = ended.unwrap_or(FencedError::Over);
-                    self.tell_fenced(&report, tenure, &error);
-                    // Without checkpoints nothing may go on, and the election decides what follows.
-                    tenure.cancelled().cancelled().await;
-                    break None;
-                }
+                Some(ended) = committing.join_next() => match ended {
+                    Ok(error) => {
+                        self.tell_fenced(&report, tenure, &error);
+                        // Without checkpoints nothing may go on, and the election decides what follows.
+                        tenure.cancelled().cancelled().await;
+                        break None;
+                    }
+                    Err(_) => break Some(End::Died("the writer of checkpoints")),
+                },
                 part = work.ended() => break Some(End::Died(part.unwrap_or("a worker"))),
             }
         };
@@ -193,7 +199,8 @@ impl App {
             committing.shutdown().await;
             return Ok((End::Over, Some(clients)));
         };
-        let deadline = Instant::now() + ha.drain_timeout.min(self.config.shutdown_timeout);
+        let most = ha.drain_timeout.min(self.config.shutdown_timeout);
+        let deadline = Instant::now() + most.saturating_sub((most / 4).min(LAST_CHECKPOINTS));
         let drained = tokio::select! {
             biased;
             () = tenure.cancelled().cancelled() => false,

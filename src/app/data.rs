@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::election::LOCK;
 use crate::replace::replace;
 
 /// The data directory, locked for as long as this value lives.
@@ -49,7 +50,7 @@ impl DataDirectory {
             move |source| DataError::Io { path, source }
         };
         fs::create_dir_all(directory).map_err(at(directory))?;
-        let path = directory.join("ecsbeat.lock");
+        let path = directory.join(LOCK);
         let lock = OpenOptions::new()
             .write(true)
             .create(true)

@@ -16,6 +16,8 @@ pub mod order;
 pub mod replica;
 mod solo;
 
+pub(crate) use lease_file::LOCK;
+
 pub use gate::{NoTenure, Permit, Tenure};
 pub use solo::solo;
 

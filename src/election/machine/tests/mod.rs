@@ -6,6 +6,7 @@ mod member;
 mod release;
 mod tenure;
 mod vacancy;
+mod yielding;
 
 use super::*;
 use crate::cluster::{LEADER, MEMBERS};

@@ -118,3 +118,47 @@ fn a_release_that_is_not_answered_is_not_over_however_long_it_takes() {
     bench.txn(true, None);
     assert_eq!(bench.machine.state(), State::Standby);
 }
+
+/// Deletes the leader key and writes nothing, which an etcd without space still does.
+fn only_gives_back(request: &Request) -> bool {
+    gives_back(request)
+        && matches!(request, Request::Txn(txn)
+            if !txn.then.iter().any(|step| matches!(step, Operation::Put { .. })))
+}
+
+/// What gives the key of a term back is refused with its last word, and done without.
+fn given_back_without_a_word(bench: &mut Bench) {
+    let asked = |bench: &Bench| bench.asked.iter().any(|(_, request)| only_gives_back(request));
+    assert!(!asked(bench), "{:?}", bench.asked);
+    let refused = Err(DcsError::Refused("no space".to_owned()));
+    bench.answer(gives_back, refused);
+    bench.now += SECOND;
+    bench.tell(Input::Time);
+    assert!(asked(bench), "{:?}", bench.asked);
+    bench.given_back(true);
+    let state = bench.machine.state();
+    assert!(matches!(state, State::Standby | State::Candidate), "{state:?}");
+}
+
+#[test]
+fn a_leader_whose_last_word_is_refused_gives_its_key_back_without() {
+    let mut bench = Bench::new(settings("a"));
+    bench.lead();
+    bench.asked.clear();
+    bench.machine.asking = None;
+    bench.tell(Input::Ended { term: 20 });
+    given_back_without_a_word(&mut bench);
+}
+
+#[test]
+fn what_a_lost_tenure_left_is_removed_although_its_last_word_is_refused() {
+    let mut bench = Bench::new(settings("a"));
+    bench.lead();
+    bench.asked.clear();
+    bench.machine.asking = None;
+    bench.now = 109 * SECOND;
+    bench.tell(Input::Time);
+    assert_eq!(bench.machine.state(), State::Lost);
+    bench.tell(Input::Ended { term: 20 });
+    given_back_without_a_word(&mut bench);
+}
