@@ -60,8 +60,10 @@ pub(super) async fn run(unit: Arc<Unit>, plan: Plan, mut progress: Progress) -> 
         plan.jitter,
         &unit.stream,
     );
-    if !plan.once && checkpoint.tick.is_some_and(|tick| tick >= ticks.current()) {
-        ticks.skip_current();
+    if !plan.once
+        && let Some(done) = checkpoint.tick
+    {
+        progress.unpolled(ticks.resume(done));
     }
     let mut delivered = checkpoint.recent;
     let mut saved = 0;

@@ -118,15 +118,24 @@ impl Progress {
         self.now.last_success = Some(tick);
     }
 
+    /// Ticks that passed before the start, when nobody led or the process did not run.
+    pub(super) fn unpolled(&mut self, ticks: u64) {
+        if ticks > 0 {
+            self.count_missed(ticks);
+            tracing::info!(stream = %self.unit.stream, ticks, "ticks passed while nobody polled");
+            self.show();
+        }
+    }
+
+    fn count_missed(&mut self, ticks: u64) {
+        self.now.missed_ticks += ticks;
+        let metrics = &self.unit.context.metrics.missed_ticks;
+        metrics.get_or_create(&self.unit.labels()).inc_by(ticks);
+    }
+
     pub(super) fn missed(&mut self, ticks: u64) {
         if ticks > 0 {
-            self.now.missed_ticks += ticks;
-            self.unit
-                .context
-                .metrics
-                .missed_ticks
-                .get_or_create(&self.unit.labels())
-                .inc_by(ticks);
+            self.count_missed(ticks);
             if let Some(times) = self.missing.happened() {
                 tracing::warn!(
                     stream = %self.unit.stream, ticks, times,

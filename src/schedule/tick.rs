@@ -25,6 +25,8 @@ pub(super) struct Ticks {
     interval: Duration,
     offset: Duration,
     last: Option<(Timestamp, Instant)>,
+    /// Somebody polled before the start, so what is due is due at once.
+    resumed: bool,
 }
 
 /// A tick that is due, and how many were due before it and not given.
@@ -46,6 +48,7 @@ impl Ticks {
             interval,
             offset: spread.mul_f64(share),
             last: None,
+            resumed: false,
         }
     }
 
@@ -54,16 +57,37 @@ impl Ticks {
         floor(self.clock.now(), self.interval)
     }
 
-    /// The tick going on was dealt with before the start: begin with the next one.
-    pub(super) fn skip_current(&mut self) {
-        self.last = Some((self.current(), Instant::now()));
+    /// `done` was dealt with before the start, by this process or by another. If that is the tick going on, the next
+    /// one is the first; else the one going on is due at once. Gives how many between them nobody has polled.
+    pub(super) fn resume(&mut self, done: Timestamp) -> u64 {
+        let current = self.current();
+        if done >= current {
+            self.last = Some((current, Instant::now()));
+            return 0;
+        }
+        self.at_once();
+        self.between(done, current)
+    }
+
+    /// What is due is late already: no offset for the first tick.
+    pub(super) fn at_once(&mut self) {
+        self.resumed = true;
+    }
+
+    /// How many ticks lie between the two.
+    fn between(&self, earlier: Timestamp, later: Timestamp) -> u64 {
+        let passed = later.duration_since(earlier).as_nanos() / self.interval.as_nanos().max(1).cast_signed();
+        u64::try_from(passed - 1).unwrap_or(0)
     }
 
     /// Waits for the next tick; the first one is due at once (but for the offset). May be dropped midway.
     pub(super) async fn next(&mut self) -> Due {
         let Some((last, since)) = self.last else {
-            tokio::time::sleep(self.offset).await;
+            // Before the wait: at the end of it the next tick may be going on.
             let tick = self.current();
+            if !self.resumed {
+                tokio::time::sleep(self.offset).await;
+            }
             self.last = Some((tick, Instant::now()));
             return Due { tick, missed: 0 };
         };
@@ -78,12 +102,8 @@ impl Ticks {
             if wait.is_zero() {
                 let tick = floor(before(now, self.offset), self.interval);
                 self.last = Some((tick, Instant::now()));
-                let passed =
-                    tick.duration_since(last).as_nanos() / self.interval.as_nanos().max(1).cast_signed();
-                return Due {
-                    tick,
-                    missed: u64::try_from(passed - 1).unwrap_or(0),
-                };
+                let missed = self.between(last, tick);
+                return Due { tick, missed };
             }
             tokio::time::sleep(wait.min(LONGEST_SLEEP)).await;
         }
@@ -136,9 +156,32 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_tick_already_done_is_not_given_again() {
-        let mut ticks = ticks(0);
-        assert_eq!(ticks.current(), at("10:41:00", 0).tick);
-        ticks.skip_current();
+        for done in ["10:41:00", "10:42:00"] {
+            let mut ticks = ticks(0);
+            assert_eq!(ticks.resume(at(done, 0).tick), 0);
+            assert_eq!(ticks.next().await, at("10:42:00", 0));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tick_that_the_one_before_has_not_done_is_done_at_once_and_what_nobody_did_is_told() {
+        for (done, nobody) in [("10:40:00", 0), ("10:39:00", 1), ("09:41:00", 59)] {
+            let mut ticks = ticks(10);
+            assert!(!ticks.offset.is_zero());
+            let start = Instant::now();
+            assert_eq!(ticks.resume(at(done, 0).tick), nobody);
+            assert_eq!(ticks.next().await, at("10:41:00", 0));
+            assert!(start.elapsed().is_zero());
+            assert_eq!(ticks.next().await, at("10:42:00", 0));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_tick_is_not_passed_over_while_its_offset_is_waited_for() {
+        let mut ticks = ticks(15);
+        assert!(!ticks.offset.is_zero());
+        ticks.clock = Clock::simulated("2026-03-02T10:41:59.999Z".parse().unwrap());
+        assert_eq!(ticks.next().await, at("10:41:00", 0));
         assert_eq!(ticks.next().await, at("10:42:00", 0));
     }
 

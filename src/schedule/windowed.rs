@@ -86,6 +86,7 @@ pub(super) async fn run(unit: Arc<Unit>, plan: Plan, progress: Progress) -> Ende
     let checkpoint = plan.store.load(&unit.stream).unwrap_or_default();
     let now = now(&unit);
     let until = if let Some(until) = checkpoint.until {
+        ticks.at_once();
         until
     } else {
         // Kept at once: where nothing can be read before the next start, that goes on from here all the same.
