@@ -2,8 +2,10 @@
 
 SHELL := /bin/bash
 CARGO ?= cargo
+# `ecsbeat version` and the banner name it.
+export ECSBEAT_COMMIT ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ha build release image image-offline deb test docs outputs torture controls simulate hosts quick-start lint doc bench tools etcd-tools hosts-tools lint-tools deb-tools build-tools clean
+.PHONY: help demo demo-ha build release image image-offline deb test docs outputs torture torture-etcd controls simulate hosts quick-start lint doc bench tools etcd-tools hosts-tools lint-tools deb-tools build-tools clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -24,10 +26,10 @@ build: build-tools ## Debug build of ecsbeat and the simulator
 	$(CARGO) build --workspace --bins
 
 release: build-tools ## The product as it is shipped
-	ECSBEAT_COMMIT=$$(git rev-parse --short HEAD 2>/dev/null || echo unknown) $(CARGO) build --release --bin ecsbeat
+	$(CARGO) build --release --locked --bin ecsbeat
 
 image: ## The product in an image of its own; the Rust image comes from a registry
-	docker build --build-arg COMMIT=$$(git rev-parse --short HEAD 2>/dev/null || echo unknown) --tag ecsbeat .
+	docker build --build-arg COMMIT=$(ECSBEAT_COMMIT) --tag ecsbeat .
 
 deb: release deb-tools ## The product as a Debian package, in target/debian
 	deploy/debian/build.sh
@@ -45,6 +47,11 @@ outputs: tools ## What goes wrong between outputs and servers, as a table: lost,
 torture: tools ## Three replicas on one lease, 200 faults: nothing missed, lost or doubled
 	$(CARGO) test --release --test torture -- --faults 200 --clusters 4 --outage 30 $(TORTURE)
 
+torture-etcd: tools ## As torture, with one member of etcd, and with the release of Debian stable
+	$(CARGO) test --release --test torture -- --faults 100 --clusters 4 --outage 30 --etcd-members 1 $(TORTURE)
+	ETCD_BIN=$$PWD/target/etcd/3.4/usr/bin/etcd \
+	  $(CARGO) test --release --test torture -- --faults 100 --clusters 4 --outage 30 $(TORTURE)
+
 controls: tools ## The torture with a safeguard of the product switched off: it has to notice
 	set -e; for control in gate fencing checkpoint-order; do \
 	  $(CARGO) test --features negative-controls --test torture -- --control $$control --faults 40 --clusters 4; done
@@ -58,8 +65,7 @@ STATIC := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 STATIC_FLAGS := -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs
 
 image-offline: build-tools ## The same image out of a binary built here: no base image, no registry of images
-	ECSBEAT_COMMIT=$$(git rev-parse --short HEAD 2>/dev/null || echo unknown) RUSTFLAGS="$(STATIC_FLAGS)" \
-	  $(CARGO) build --release --locked --target $(STATIC) --bin ecsbeat
+	RUSTFLAGS="$(STATIC_FLAGS)" $(CARGO) build --release --locked --target $(STATIC) --bin ecsbeat
 	image=$$(tests/images.sh target/$(STATIC)/release ecsbeat) && docker tag "$${image#*=}" ecsbeat
 
 hosts: hosts-tools ## Three replicas on hosts of their own, cut off, paused and killed; the compose file

@@ -49,8 +49,8 @@ promise() { # what, command
   shift
   "$@" >/dev/null || { echo "quick start: after $block, it does not hold that $what" >&2; exit 1; }
 }
-page_names() { # instance
-  curl -fs -H "Accept: text/html" "$1/" | grep -q "$2"
+page_shows_leading() { # where, instance
+  curl -fs -H "Accept: text/html" "$1/" | grep -oE '<h1[^>]*>[^<]*' | grep -qF ">$2 leads "
 }
 json() { curl -fs "$1" | jq -e "$2"; }
 
@@ -71,7 +71,7 @@ for file in $(ls "$blocks" | sort -V); do
          before=$(curl -fs localhost:8080/leader | jq .term) ;;
     6.1) promise "another leads, in a later term" jq -e --arg dead "$leader" --argjson before "$before" \
            '.instance != $dead and .term > $before' /tmp/quick-start/leader.json
-         promise "the status page names it" page_names localhost:8080 "$(jq -r .instance /tmp/quick-start/leader.json)" ;;
+         promise "the status page names it" page_shows_leading localhost:8080 "$(jq -r .instance /tmp/quick-start/leader.json)" ;;
     6.2) promise "the history says why" json "$url/history" '.history[-1].reason' ;;
     6.3) promise "nothing is stored twice" json localhost:9200/_recorded/counts '.documents > 0 and .duplicates == 0' ;;
     6.4) promise "the one that was dead leads again" json "$url/cluster" ".leader.name == \"$leader\"" ;;

@@ -252,11 +252,21 @@ async fn tells_no_secret(format: &str) {
         "/leader",
         "/cluster",
         "/commands",
+        "/history",
         "/liveness",
+        "/readiness",
     ] {
         let answer = get(address, path).await;
         told.push((path, format!("{}\n{}", answer.head, answer.body)));
     }
+    // For a browser, with the troubles on it.
+    let page = ask(address, "GET", "/", "Accept: text/html\r\n").await.unwrap();
+    assert!(
+        page.body.contains("<h1") && page.body.contains("elasticsearch"),
+        "{}",
+        page.body
+    );
+    told.push(("the status page", format!("{}\n{}", page.head, page.body)));
     let guess = format!("Authorization: Bearer {}\r\n", world.canaries.of("guess"));
     for path in ["/pause", "/resume", "/switchover"] {
         let answer = ask(address, "POST", path, &guess).await.unwrap();
