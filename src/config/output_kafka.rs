@@ -482,8 +482,8 @@ fn tls(section: &Section<'_>) -> Ssl {
     if ssl.verification_mode == VerificationMode::Strict {
         section.problem(
             "verification_mode",
-            "strict is not to be had for Kafka: use full, which takes the common name where a certificate has no \
-             alternative names",
+            "strict is not to be had for Kafka: use full, which takes the common name where a certificate has no DNS \
+             name among its alternative names",
         );
     }
     if ssl.ca_trusted_fingerprint.is_some() {

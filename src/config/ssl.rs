@@ -44,9 +44,9 @@ impl Default for Ssl {
 /// `ssl.verification_mode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VerificationMode {
-    /// Chain and name.
+    /// Chain and name, which must be a subject alternative name. Kafka's client also takes a common name.
     Full,
-    /// Chain and name, which must be a subject alternative name.
+    /// The same. Kafka's client has no such thing.
     Strict,
     /// Chain only.
     Certificate,

@@ -129,7 +129,7 @@ pub enum SinkError {
         /// How long it asked us to wait.
         retry_after: Option<Duration>,
     },
-    /// The request is too large (413): halve it. A single event that is too large is
+    /// The request is too large (413), or refused without a word on which event is at fault: halve it. A single such event is
     /// [`Outcome::Rejected`] instead.
     #[error("{0}")]
     TooLarge(String),

@@ -28,7 +28,7 @@ pub struct Limits {
 pub async fn next(line: &mut Line, limits: Limits, hurry: &CancellationToken) -> Option<Vec<Event>> {
     let first = line.recv().await?;
     let mut bytes = first.size();
-    let mut batch = vec![first];
+    let mut batch = vec![taken(first)];
     let deadline = Instant::now() + limits.timeout;
     while batch.len() < limits.events && bytes < MAX_BYTES {
         let event = match line.try_recv() {
@@ -46,9 +46,17 @@ pub async fn next(line: &mut Line, limits: Limits, hurry: &CancellationToken) ->
             },
         };
         bytes += event.size();
-        batch.push(event);
+        batch.push(taken(event));
     }
     Some(batch)
+}
+
+/// The event, which its queue counts as consumed from now on.
+fn taken(event: Event) -> Event {
+    if let Some(room) = &event.room {
+        room.consume();
+    }
+    event
 }
 
 #[cfg(test)]

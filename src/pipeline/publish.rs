@@ -260,7 +260,7 @@ impl<S: Sink> Publisher<S> {
                         output = self.policy.name,
                         events = count,
                         error = message,
-                        "batch too large, halved"
+                        "batch refused as a whole, halved"
                     );
                     self.counters.split.inc();
                     self.counters.failed.inc_by(count as u64);

@@ -5,6 +5,7 @@
 //! full queue makes the polls wait and never drops anything. Each output has a line of its own.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -31,6 +32,8 @@ pub struct Room {
     _event: OwnedSemaphorePermit,
     bytes: OwnedSemaphorePermit,
     metrics: Metrics,
+    /// An output has taken the event out of its line.
+    consumed: AtomicBool,
 }
 
 /// The outputs have stopped.
@@ -84,6 +87,7 @@ impl Queue {
             _event: one,
             bytes,
             metrics: self.metrics.clone(),
+            consumed: AtomicBool::new(false),
         }));
         let Some((last, others)) = self.lines.split_last() else {
             return Err(Closed);
@@ -99,6 +103,18 @@ impl Queue {
         drop(self.events.acquire().await.map_err(|_| Closed)?);
         drop(self.bytes.acquire().await.map_err(|_| Closed)?);
         Ok(())
+    }
+}
+
+impl Room {
+    /// An output has taken the event out of its line. Several of them take it, and it counts once.
+    pub(super) fn consume(&self) {
+        if !self.consumed.swap(true, Ordering::Relaxed) {
+            self.metrics.queue_consumed.inc();
+            self.metrics
+                .queue_consumed_bytes
+                .inc_by(self.bytes.num_permits() as u64);
+        }
     }
 }
 
@@ -119,10 +135,12 @@ mod tests {
     use std::time::Duration;
 
     use jiff::Timestamp;
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
     use crate::event::EventId;
     use crate::pipeline::ack::{Ack, PollAcks};
+    use crate::pipeline::batch::{self, Limits};
 
     fn event(size: usize, ack: Ack) -> Event {
         Event::new(
@@ -191,6 +209,25 @@ mod tests {
         lines[1].recv().await.unwrap().ack.acked();
         assert!(poll.wait().await.complete());
         assert!(!blocked(&queue, 1).await);
+    }
+
+    #[tokio::test]
+    async fn an_event_is_consumed_once_by_whichever_output_takes_it_first() {
+        let metrics = Metrics::new();
+        let (queue, mut lines) = queue(&config(9, 1 << 20), 2, &metrics);
+        queue.push(event(1, Ack::none())).await.unwrap();
+        let consumed = || (metrics.queue_consumed.get(), metrics.queue_consumed_bytes.get());
+        assert_eq!(consumed(), (0, 0));
+        let limits = Limits {
+            events: 9,
+            timeout: Duration::ZERO,
+        };
+        let mut taken = Vec::new();
+        for line in &mut lines {
+            taken.extend(batch::next(line, limits, &CancellationToken::new()).await);
+            assert_eq!(consumed(), (1, metrics.queue_added_bytes.get()));
+        }
+        assert_eq!((taken.len(), metrics.queue_removed.get()), (2, 0));
     }
 
     #[tokio::test]

@@ -153,10 +153,14 @@ pub struct Metrics {
     pub queue_max_bytes: Gauge,
     /// Events put into the queue.
     pub queue_added: Counter,
+    /// Events that an output has taken; of several outputs the first one counts.
+    pub queue_consumed: Counter,
     /// Events that left the queue's care: acknowledged or given up.
     pub queue_removed: Counter,
     /// Bytes put into the queue.
     pub queue_added_bytes: Counter,
+    /// Their bytes.
+    pub queue_consumed_bytes: Counter,
     /// Bytes that left the queue's care.
     pub queue_removed_bytes: Counter,
     /// Events handed to an output, each try counted.
@@ -265,8 +269,11 @@ impl Metrics {
         let queue_max_events: Gauge = register!("queue_max_events", "Most events the queue holds");
         let queue_max_bytes: Gauge = register!("queue_max", Unit::Bytes, "Most bytes the queue holds");
         let queue_added: Counter = register!("queue_added_events", "Events put into the queue");
+        let queue_consumed: Counter = register!("queue_consumed_events", "Events that an output has taken");
         let queue_removed: Counter = register!("queue_removed_events", "Events that left the queue");
         let queue_added_bytes: Counter = register!("queue_added", Unit::Bytes, "Bytes put into the queue");
+        let queue_consumed_bytes: Counter =
+            register!("queue_consumed", Unit::Bytes, "Bytes that an output has taken");
         let queue_removed_bytes: Counter =
             register!("queue_removed", Unit::Bytes, "Bytes that left the queue");
         let output_events: Family<OutputLabels, Counter> =
@@ -351,8 +358,10 @@ impl Metrics {
             queue_max_events,
             queue_max_bytes,
             queue_added,
+            queue_consumed,
             queue_removed,
             queue_added_bytes,
+            queue_consumed_bytes,
             queue_removed_bytes,
             output_events,
             output_batches,

@@ -272,6 +272,8 @@ impl Tree {
             ("events.failed", 0),
             ("queue.added.events", added),
             ("queue.added.bytes", series.sum("queue_added_bytes_total")),
+            ("queue.consumed.events", series.sum("queue_consumed_events_total")),
+            ("queue.consumed.bytes", series.sum("queue_consumed_bytes_total")),
             ("queue.removed.events", removed),
             ("queue.removed.bytes", series.sum("queue_removed_bytes_total")),
             ("queue.acked", removed),

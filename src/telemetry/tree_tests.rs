@@ -51,10 +51,12 @@ fn fills_the_names_of_libbeat() {
         })
         .inc();
     metrics.queue_added.inc_by(30);
+    metrics.queue_consumed.inc_by(27);
     metrics.queue_removed.inc_by(22);
     metrics.queue_events.set(8);
     metrics.queue_max_events.set(3200);
     metrics.queue_added_bytes.inc_by(3000);
+    metrics.queue_consumed_bytes.inc_by(2700);
     metrics.queue_removed_bytes.inc_by(2200);
     metrics.output_events.get_or_create(&output).inc_by(25);
     metrics.output_acked.get_or_create(&output).inc_by(20);
@@ -110,7 +112,8 @@ fn fills_the_names_of_libbeat() {
                 "total": 30, "published": 30, "filtered": 4, "dropped": 2, "retry": 2, "failed": 0, "active": 8
             },
             "queue": {
-                "added": {"events": 30, "bytes": 3000}, "removed": {"events": 22, "bytes": 2200}, "acked": 22,
+                "added": {"events": 30, "bytes": 3000}, "consumed": {"events": 27, "bytes": 2700},
+                "removed": {"events": 22, "bytes": 2200}, "acked": 22,
                 "max_events": 3200, "max_bytes": 0, "filled": {"events": 8, "bytes": 0, "pct": 0.0025}
             }
         })

@@ -111,6 +111,27 @@ async fn full_and_strict_check_chain_and_name() {
 }
 
 #[tokio::test]
+async fn a_common_name_is_no_name() {
+    let ca = ca("root");
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, "localhost");
+    let chain = params.signed_by(&key, &ca).unwrap().pem();
+    let server = serving(&chain, &key.serialize_pem());
+    let trusting = |mode| Ssl {
+        verification_mode: mode,
+        ..trusting(&ca.pem())
+    };
+    for mode in [VerificationMode::Full, VerificationMode::Strict] {
+        refused(&server, &trusting(mode), "localhost", "is for another name").await;
+    }
+    let client = trusting(VerificationMode::Certificate);
+    talk(&server, &client, "localhost").await.unwrap();
+}
+
+#[tokio::test]
 async fn certificate_mode_checks_the_chain_only() {
     let ca = ca("root");
     let (chain, key) = issue(&ca, 2001, 2060);

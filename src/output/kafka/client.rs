@@ -15,6 +15,7 @@ use rdkafka::metadata::Metadata;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, PurgeConfig};
 
 use super::context::{Context, Warned};
+use super::doubt;
 use super::message::Message;
 use super::partition::Partitions;
 use super::time::Time;
@@ -43,7 +44,7 @@ pub(super) struct Client {
 /// What becomes of a batch.
 #[derive(Debug)]
 pub(super) struct Sent {
-    /// One for each message.
+    /// One for each message, with no more doubt than there has to be.
     pub(super) fates: Vec<Fate>,
     /// Every message has its report.
     pub(super) complete: bool,
@@ -165,16 +166,23 @@ impl Client {
     }
 
     /// Hands over `messages`, each for its partition, and waits for their reports. Where time is over before, what was
-    /// not sent yet is taken back.
-    pub(super) fn send<'m>(&self, messages: impl Iterator<Item = (&'m Message, i32)>, time: &Time) -> Sent {
+    /// not sent yet is taken back; with `all_or_nothing` also where one of them did not arrive.
+    pub(super) fn send<'m>(
+        &self,
+        messages: impl Iterator<Item = (&'m Message, i32)>,
+        all_or_nothing: bool,
+        time: &Time,
+    ) -> Sent {
         let _ = self.context().reports();
         self.context().calm();
         // What has no report is not known to have arrived.
         let mut fates = Vec::new();
+        let mut places = Vec::new();
         let mut open = 0_usize;
         for (message, partition) in messages {
             let position = fates.len();
             fates.push(Fate::Failed(Code::MessageTimedOut));
+            places.push((message.topic.as_str(), partition));
             match self.hand_over(message, partition, position, time) {
                 Ok(()) => open += 1,
                 // By itself it is larger than the client takes.
@@ -182,28 +190,38 @@ impl Client {
                 Err(code) => fates[position] = Fate::Failed(code),
             }
         }
+        let mut in_vain = false;
         while open > 0 && !time.is_over() {
             self.serve(LOOK);
-            open = open.saturating_sub(self.settle(&mut fates));
+            let (reported, all_arrived) = self.settle(&mut fates);
+            open = open.saturating_sub(reported);
+            in_vain |= all_or_nothing && !all_arrived;
+            if in_vain && open > 0 {
+                // A transaction that failed sends nothing any more. What comes back into the queue then, because a
+                // broker wants it once more, would stay there without a report until its time is over.
+                self.producer.purge(PurgeConfig::default().queue().non_blocking());
+            }
         }
         if open > 0 {
             self.producer.purge(PurgeConfig::default().queue().inflight());
         }
+        doubt::settle(&mut fates, &places);
         Sent {
             fates,
             complete: open == 0,
         }
     }
 
-    /// Gives each message that was reported since its fate, and how many there were.
-    fn settle(&self, fates: &mut [Fate]) -> usize {
+    /// Gives each message that was reported since its fate; how many there were, and whether all of them arrived.
+    fn settle(&self, fates: &mut [Fate]) -> (usize, bool) {
         let reports = self.context().reports();
         for report in &reports {
             if let Some(fate) = fates.get_mut(report.position) {
                 *fate = Fate::of(report.error);
             }
         }
-        reports.len()
+        let all_arrived = reports.iter().all(|report| report.error.is_none());
+        (reports.len(), all_arrived)
     }
 
     fn hand_over(&self, message: &Message, partition: i32, position: usize, time: &Time) -> Result<(), Code> {

@@ -8,6 +8,7 @@
 mod check;
 mod client;
 mod context;
+mod doubt;
 mod hash;
 mod message;
 mod partition;

@@ -13,6 +13,7 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::client::{Client, Sent};
 use super::context::Warned;
+use super::doubt;
 use super::message::Message;
 use super::partition::Chooser;
 use super::time::Time;
@@ -162,8 +163,6 @@ impl Producer {
         };
         let sent = send(client, messages, &partitions, time);
         let failed = first_failure(client, messages, &sent);
-        let mut fates = sent.fates;
-        let large = fates.iter().filter(|fate| **fate == Fate::TooLarge).count();
         if failed.is_some() {
             client.forget_partitions();
         }
@@ -172,78 +171,95 @@ impl Producer {
             // What it had in hand is taken back, and nothing of it may be sent later on its own.
             self.client = None;
         }
-        if large > 0 && large == fates.len() {
-            if large > 1 {
-                return Err(too_large(messages));
-            }
-            fates = vec![TOO_LARGE];
-        }
-        told(fates.iter().map(outcome).collect(), failed)
+        told(messages, &sent.fates, failed)
     }
 
-    /// Sends as a transaction. What is refused for good, or has nowhere to go, is left out; everything else arrives as a
+    /// Sends as a transaction. What is refused or may be, or has nowhere to go, is left out; everything else arrives as a
     /// whole or not at all.
     fn transact(&mut self, messages: &[&Message], time: &Time) -> Result<Vec<Outcome>, SinkError> {
         let mut left_out: Vec<Option<Fate>> = vec![None; messages.len()];
         let mut failed = None;
-        loop {
-            let mut places: Vec<usize> = (0..messages.len())
-                .filter(|place| left_out[*place].is_none())
-                .collect();
-            if places.is_empty() {
-                break;
+        let others = loop {
+            match self.round(messages, &mut left_out, &mut failed, time) {
+                Ok(true) => break Fate::Arrived,
+                Ok(false) => {}
+                // What was refused before it is told all the same: sent again it would be refused again.
+                Err(error) => {
+                    failed = Some(error);
+                    break Fate::Failed(Code::Fail);
+                }
             }
-            self.connect(time)?;
-            let left: Vec<&Message> = places.iter().map(|place| messages[*place]).collect();
-            let chosen = self.partitions(&left, time)?;
-            let mut partitions = Vec::with_capacity(chosen.len());
-            for (&place, chosen) in places.iter().zip(&chosen) {
-                match chosen {
-                    Ok(partition) => partitions.push(*partition),
-                    Err(code) => {
-                        left_out[place] = Some(Fate::Failed(*code));
-                        failed = failed.or_else(|| {
-                            let client = self.client.as_ref()?;
-                            Some(client.failure(*code, &messages[place].topic))
-                        });
+        };
+        let fates: Vec<Fate> = left_out
+            .into_iter()
+            .map(|fate| fate.unwrap_or_else(|| others.clone()))
+            .collect();
+        told(messages, &fates, failed)
+    }
+
+    /// One transaction of what is not left out. Whether everything of it has arrived; if not, there is more to leave out
+    /// now than before.
+    fn round(
+        &mut self,
+        messages: &[&Message],
+        left_out: &mut [Option<Fate>],
+        failed: &mut Option<SinkError>,
+        time: &Time,
+    ) -> Result<bool, SinkError> {
+        let mut places: Vec<usize> = (0..messages.len())
+            .filter(|place| left_out[*place].is_none())
+            .collect();
+        if places.is_empty() {
+            return Ok(true);
+        }
+        self.connect(time)?;
+        let left: Vec<&Message> = places.iter().map(|place| messages[*place]).collect();
+        let chosen = self.partitions(&left, time)?;
+        let mut partitions = Vec::with_capacity(chosen.len());
+        for (&place, chosen) in places.iter().zip(&chosen) {
+            match chosen {
+                Ok(partition) => partitions.push(*partition),
+                Err(code) => {
+                    left_out[place] = Some(Fate::Failed(*code));
+                    if failed.is_none() {
+                        let client = self.client.as_ref();
+                        *failed = client.map(|client| client.failure(*code, &messages[place].topic));
                     }
                 }
             }
-            places.retain(|place| left_out[*place].is_none());
-            if places.is_empty() {
-                break;
-            }
-            let left: Vec<&Message> = places.iter().map(|place| messages[*place]).collect();
-            let Some(client) = self.client.take() else {
-                return Err(gone());
-            };
-            // Kept again only where everything went well.
-            let sent = self.attempt(client, &left, partitions, time)?;
-            let Some(sent) = sent else { break };
-            for (place, fate) in places.into_iter().zip(sent.fates) {
-                if matches!(fate, Fate::Refused(_)) {
-                    left_out[place] = Some(fate);
-                }
+        }
+        places.retain(|place| left_out[*place].is_none());
+        if places.is_empty() {
+            return Ok(true);
+        }
+        let left: Vec<&Message> = places.iter().map(|place| messages[*place]).collect();
+        let Some(client) = self.client.take() else {
+            return Err(gone());
+        };
+        // Kept again only where everything went well.
+        let Some(fates) = self.attempt(client, &left, partitions, time)? else {
+            return Ok(true);
+        };
+        for (place, fate) in places.into_iter().zip(fates) {
+            if doubt::is_suspect(&fate) {
+                left_out[place] = Some(fate);
             }
         }
-        let outcomes = left_out
-            .iter()
-            .map(|fate| fate.as_ref().map_or(Outcome::Acked, outcome));
-        told(outcomes.collect(), failed)
+        Ok(false)
     }
 
-    /// One transaction. `None`: committed; otherwise what was sent, of which something is refused for good.
+    /// One transaction. `None`: committed; otherwise what became of the messages, of which at least one is suspect.
     fn attempt(
         &mut self,
         client: Client,
         messages: &[&Message],
         partitions: Vec<i32>,
         time: &Time,
-    ) -> Result<Option<Sent>, SinkError> {
+    ) -> Result<Option<Vec<Fate>>, SinkError> {
         if let Err(hitch) = transaction::begin(&client) {
             return Err(self.broken(hitch));
         }
-        let mut sent = client.send(messages.iter().copied().zip(partitions), time);
+        let sent = client.send(messages.iter().copied().zip(partitions), true, time);
         if let Some((code, text)) = client.fatal() {
             return Err(self.broken(if verdict::is_taken_over(code) {
                 Hitch::TakenOver(text)
@@ -262,16 +278,11 @@ impl Producer {
             return self.commit(client, messages, time).map(|()| None);
         }
         self.abort(&client, time)?;
-        if let Some(error) = failed {
-            return Err(error);
+        // Whatever else failed may have done so because of these: the transaction they fail takes all others back.
+        if sent.fates.iter().any(doubt::is_suspect) {
+            return Ok(Some(sent.fates));
         }
-        if sent.fates == [Fate::TooLarge] {
-            sent.fates = vec![TOO_LARGE];
-        }
-        if sent.fates.contains(&Fate::TooLarge) {
-            return Err(too_large(messages));
-        }
-        Ok(Some(sent))
+        Err(failed.unwrap_or_else(gone))
     }
 
     fn commit(&mut self, client: Client, messages: &[&Message], time: &Time) -> Result<(), SinkError> {
@@ -395,14 +406,11 @@ impl Producer {
     }
 }
 
-/// By itself it is larger than is allowed.
-const TOO_LARGE: Fate = Fate::Refused(Code::MessageSizeTooLarge);
-
 /// Sends what has a partition; the others have their fate already.
 fn send(client: &Client, messages: &[&Message], partitions: &[Result<i32, Code>], time: &Time) -> Sent {
     let found = messages.iter().zip(partitions);
     let found = found.filter_map(|(message, partition)| Some((*message, partition.ok()?)));
-    let sent = client.send(found, time);
+    let sent = client.send(found, false, time);
     let mut fates = sent.fates.into_iter();
     let fates = partitions.iter().map(|partition| match partition {
         // There is one for each that was sent.
@@ -416,8 +424,13 @@ fn send(client: &Client, messages: &[&Message], partitions: &[Result<i32, Code>]
 }
 
 /// What became of a batch of which something may have failed.
-fn told(outcomes: Vec<Outcome>, failed: Option<SinkError>) -> Result<Vec<Outcome>, SinkError> {
-    match failed {
+pub(super) fn told(
+    messages: &[&Message],
+    fates: &[Fate],
+    failed: Option<SinkError>,
+) -> Result<Vec<Outcome>, SinkError> {
+    let outcomes: Vec<Outcome> = fates.iter().map(outcome).collect();
+    match failed.or_else(|| to_be_halved(messages, fates)) {
         None => Ok(outcomes),
         Some(error) if outcomes.iter().all(is_left) => Err(error),
         Some(error) => Err(SinkError::BrokenOff {
@@ -434,7 +447,7 @@ fn is_left(outcome: &Outcome) -> bool {
 fn outcome(fate: &Fate) -> Outcome {
     match fate {
         Fate::Arrived => Outcome::Acked,
-        Fate::TooLarge | Fate::Failed(_) => LEFT,
+        Fate::InDoubt(_) | Fate::Spared | Fate::Failed(_) => LEFT,
         Fate::Refused(Code::MessageSizeTooLarge) => Outcome::Rejected {
             reason: DropReason::TooLarge,
             message: "larger than max_message_bytes, or than max.message.bytes of its topic".to_owned(),
@@ -459,13 +472,24 @@ fn first_failure(client: &Client, messages: &[&Message], sent: &Sent) -> Option<
     Some(client.failure(code, topic))
 }
 
-/// A batch in which nothing was small enough, to be halved.
-fn too_large(messages: &[&Message]) -> SinkError {
-    let topic = messages.first().map_or("", |message| &message.topic);
-    SinkError::TooLarge(format!(
-        "topic {topic:?}: {}; raise max.message.bytes of the topic",
-        Code::MessageSizeTooLarge
-    ))
+/// The error that has a batch halved, where all of it is in doubt.
+fn to_be_halved(messages: &[&Message], fates: &[Fate]) -> Option<SinkError> {
+    if !doubt::is_everywhere(fates) {
+        return None;
+    }
+    let mut in_doubt = messages
+        .iter()
+        .zip(fates)
+        .filter_map(|(message, fate)| match fate {
+            Fate::InDoubt(code) => Some((&message.topic, *code)),
+            _ => None,
+        });
+    let (topic, code) = in_doubt.next()?;
+    let hint = match code {
+        Code::MessageSizeTooLarge => "raise max.message.bytes of the topic",
+        _ => "it is not known yet for which message",
+    };
+    Some(SinkError::TooLarge(format!("topic {topic:?}: {code}; {hint}")))
 }
 
 fn not_answered(client: &Client, time: &Time, what: &str) -> SinkError {

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use rdkafka::error::RDKafkaErrorCode as Code;
 use serde_json::json;
 
 use super::message::{Message, Messages};
 use super::partition::{Chooser, Partitions};
+use super::producer::told;
 use super::properties::properties;
+use super::verdict::Fate;
 use super::{LEFT, whole};
 use crate::config::{
     Acks, BackoffConfig, Codec, Compression, Fencing, Hash, HostPort, KafkaOutput, Mechanism, Partition,
@@ -259,6 +262,71 @@ fn settings_in_the_words_of_librdkafka() {
         assert_eq!(secured.get(key), Some(value), "{key}");
     }
     assert!(!format!("{secured:?}").contains("CANARY"));
+}
+
+/// What is told of these fates, and of this error.
+fn told_of(fates: &[Fate], failed: Option<SinkError>) -> Result<Vec<Outcome>, SinkError> {
+    let messages: Vec<Message> = (0..fates.len())
+        .map(|name| message("ecs", &name.to_string(), None))
+        .collect();
+    told(&messages.iter().collect::<Vec<_>>(), fates, failed)
+}
+
+#[test]
+fn a_batch_is_halved_only_where_all_of_it_is_in_doubt() {
+    let in_doubt = || Fate::InDoubt(Code::InvalidTimestamp);
+    for fates in [[in_doubt(), in_doubt()], [Fate::Spared, in_doubt()]] {
+        let halved = told_of(&fates, None).unwrap_err();
+        let SinkError::TooLarge(text) = halved else {
+            panic!("{halved:?}");
+        };
+        assert!(text.starts_with("topic \"ecs\": "), "{text}");
+        assert!(text.ends_with("not known yet for which message"), "{text}");
+    }
+    let large = Fate::InDoubt(Code::MessageSizeTooLarge);
+    let halved = told_of(&[large.clone(), large], None).unwrap_err();
+    assert!(
+        halved
+            .to_string()
+            .ends_with("raise max.message.bytes of the topic")
+    );
+
+    let fates = [Fate::Arrived, in_doubt(), Fate::Spared];
+    assert_eq!(told_of(&fates, None).unwrap(), [Outcome::Acked, LEFT, LEFT]);
+    assert_eq!(told_of(&[], None).unwrap(), []);
+}
+
+#[test]
+fn a_refusal_is_told_whatever_became_of_the_rest() {
+    let fates = [
+        Fate::Refused(Code::InvalidTimestamp),
+        Fate::InDoubt(Code::InvalidTimestamp),
+        Fate::Failed(Code::NotEnoughReplicas),
+    ];
+    let is_told = |outcomes: &[Outcome]| {
+        assert!(
+            matches!(
+                &outcomes[0],
+                Outcome::Rejected {
+                    reason: DropReason::Refused,
+                    ..
+                }
+            ),
+            "{outcomes:?}"
+        );
+        assert!(outcomes[1..].iter().all(|outcome| *outcome == LEFT));
+    };
+    is_told(&told_of(&fates[..2], None).unwrap());
+    let denied = || Some(SinkError::Denied("no".to_owned()));
+    let error = told_of(&fates, denied()).unwrap_err();
+    let SinkError::BrokenOff { outcomes, cause } = error else {
+        panic!("{error:?}");
+    };
+    is_told(&outcomes);
+    assert!(matches!(*cause, SinkError::Denied(_)), "{cause:?}");
+    // Where nothing has ended there is nothing but the error, be the rest in doubt or not.
+    let error = told_of(&fates[1..], denied()).unwrap_err();
+    assert!(matches!(error, SinkError::Denied(_)), "{error:?}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What an error of a broker means for an event, and for the reader.
 //!
-//! Owns the sorting: refused for good, too large, or to be sent again, and the words for the log. Only what no
+//! Owns the sorting: refused for good, perhaps refused, or to be sent again, and the words for the log. Only what no
 //! repetition can cure is refused for good; a right that is missing and a topic that is not there can be mended.
 
 use rdkafka::error::RDKafkaErrorCode as Code;
@@ -14,24 +14,30 @@ pub(super) enum Fate {
     Arrived,
     /// It will never be accepted.
     Refused(Code),
-    /// Alone it may be small enough, or not.
-    TooLarge,
+    /// It was refused together with others: alone it may be accepted, or not.
+    InDoubt(Code),
+    /// It was refused because of others only.
+    Spared,
     /// It may be accepted later.
     Failed(Code),
 }
 
 impl Fate {
+    /// By its report alone, which is not told whether it was alone.
     pub(super) fn of(error: Option<Code>) -> Self {
         match error {
             None => Self::Arrived,
             // A batch of messages is measured as a whole.
-            Some(Code::MessageSizeTooLarge | Code::MessageBatchTooLarge) => Self::TooLarge,
+            Some(Code::MessageSizeTooLarge | Code::MessageBatchTooLarge) => {
+                Self::InDoubt(Code::MessageSizeTooLarge)
+            }
             Some(
                 code @ (Code::InvalidMessage
                 | Code::InvalidMessageSize
                 | Code::InvalidRecord
                 | Code::InvalidTimestamp),
-            ) => Self::Refused(code),
+            ) => Self::InDoubt(code),
+            Some(Code::InvalidDifferentRecord) => Self::Spared,
             Some(code) => Self::Failed(code),
         }
     }
@@ -102,16 +108,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_nothing_can_cure_is_refused_for_good() {
+    fn only_what_nothing_can_cure_may_be_refused_for_good() {
         assert_eq!(Fate::of(None), Fate::Arrived);
-        assert_eq!(Fate::of(Some(Code::MessageSizeTooLarge)), Fate::TooLarge);
+        for code in [Code::MessageSizeTooLarge, Code::MessageBatchTooLarge] {
+            assert_eq!(Fate::of(Some(code)), Fate::InDoubt(Code::MessageSizeTooLarge));
+        }
         for code in [
             Code::InvalidMessage,
             Code::InvalidMessageSize,
+            Code::InvalidRecord,
             Code::InvalidTimestamp,
         ] {
-            assert_eq!(Fate::of(Some(code)), Fate::Refused(code));
+            assert_eq!(Fate::of(Some(code)), Fate::InDoubt(code));
         }
+        assert_eq!(Fate::of(Some(Code::InvalidDifferentRecord)), Fate::Spared);
         for code in [
             Code::NotLeaderForPartition,
             Code::ThrottlingQuotaExceeded,

@@ -12,3 +12,5 @@ mod sample;
 mod shell;
 /// YAML and JSON in them.
 pub(crate) mod snippets;
+mod syntax;
+mod tables;

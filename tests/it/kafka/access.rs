@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ecsbeat::output::{Outcome, Sink as _, SinkError};
+use rdkafka::types::RDKafkaApiKey as Api;
 
 use super::{numbered, numbers, output, permit, permit_for};
 use crate::support::authority::Authority;
@@ -68,6 +69,32 @@ async fn tls_with_an_authority_of_ones_own() {
         assert!(error.to_string().contains("certificate verify failed"), "{error}");
         refused(&front, "ssl.enabled: false").await;
     }
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_shown_to_brokers_that_ask_for_one() {
+    let (own, clients) = (Authority::new("Kafka CA"), Authority::new("clients"));
+    let brokers = Brokers::start(1).topic("ecs", 4);
+    let front = front::Builder::default()
+        .tls_among(&own.issue("kafka", &["127.0.0.1"]), &clients)
+        .before(&brokers.addresses())
+        .await;
+    let showing = |authority: &Authority| {
+        let pair = authority.issue("beat", &[]);
+        let quoted = |pem: &str| serde_json::Value::from(pem).to_string();
+        format!(
+            "{}  certificate: {}\n  key: {}\n",
+            trusting(&own.pem()),
+            quoted(&pair.certificate),
+            quoted(&pair.key)
+        )
+    };
+    for settings in [trusting(&own.pem()), showing(&own)] {
+        let error = refused(&front, &settings).await;
+        assert!(matches!(error, SinkError::Transport(_)), "{settings}: {error:?}");
+    }
+    assert_eq!(front.passed(Api::ApiVersion), 0);
+    delivers(&brokers, &front, &showing(&clients)).await;
 }
 
 #[tokio::test]

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ecsbeat::output::{DropReason, Outcome, Sink as _, SinkError};
+use ecsbeat::event::Event;
+use ecsbeat::output::{DropReason, Outcome, Output, Sink as _, SinkError};
 use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Code};
 use serde_json::json;
 
@@ -269,6 +270,113 @@ async fn what_the_brokers_refuse_for_good_is_rejected() {
             .count();
         assert_eq!(acked + rejected, 2, "{fencing}: {outcomes:?}");
         assert!(rejected >= 1, "{fencing}: {outcomes:?}");
+    }
+}
+
+/// Publishes the events of these numbers as a publisher would, in halves where it has to be: the numbers that were
+/// acknowledged, and those that were refused.
+async fn settled(
+    output: &mut Output,
+    numbers: std::ops::Range<usize>,
+    make: impl Fn(usize) -> Event,
+) -> [BTreeSet<usize>; 2] {
+    let [mut acked, mut refused] = [BTreeSet::new(), BTreeSet::new()];
+    let mut parcels = vec![numbers.collect::<Vec<_>>()];
+    for _ in 0..40 {
+        let Some(mut parcel) = parcels.pop() else {
+            return [acked, refused];
+        };
+        let events: Vec<_> = parcel.iter().map(|number| make(*number)).collect();
+        let outcomes = match output.publish(&permit().await, &events).await {
+            Ok(outcomes) => outcomes,
+            Err(SinkError::TooLarge(_)) if parcel.len() > 1 => {
+                let second = parcel.split_off(parcel.len() / 2);
+                parcels.extend([second, parcel]);
+                continue;
+            }
+            Err(error) => panic!("{error:?}"),
+        };
+        let mut left = Vec::new();
+        for (number, outcome) in parcel.into_iter().zip(outcomes) {
+            match outcome {
+                Outcome::Acked => assert!(acked.insert(number)),
+                Outcome::Rejected {
+                    reason: DropReason::Refused,
+                    ..
+                } => assert!(refused.insert(number)),
+                Outcome::Retry(_) => left.push(number),
+                other => panic!("{number}: {other:?}"),
+            }
+        }
+        if !left.is_empty() {
+            parcels.push(left);
+        }
+    }
+    panic!("there is no end to it: {acked:?} acknowledged, {refused:?} refused");
+}
+
+#[tokio::test]
+async fn one_message_that_is_refused_does_not_take_others_with_it_nor_hold_them_up() {
+    let cases: [(bool, &[usize]); 3] = [(false, &[2]), (true, &[2]), (true, &[1, 2])];
+    for fencing in FENCINGS {
+        for (tells, bad) in cases {
+            let case = format!("{fencing}, tells {tells}, bad {bad:?}");
+            let brokers = Brokers::start(1).topic("ecs", 1);
+            let front = front::Builder::default().before(&brokers.addresses()).await;
+            // They wait for each other, so that they are sent at once.
+            let mut output = output(
+                front.addresses(),
+                &format!("topic: ecs\nfencing: {fencing}\ncompression: none\nbulk_flush_frequency: 50ms"),
+            );
+            output.connect(&permit().await).await.unwrap();
+            let marks: Vec<String> = bad.iter().map(|number| format!("\"h{number}\"")).collect();
+            front.refuse(&marks.iter().map(String::as_str).collect::<Vec<_>>(), tells);
+            let [acked, refused] =
+                settled(&mut output, 0..4, |number| numbered(number..number + 1).remove(0)).await;
+            assert_eq!(refused, bad.iter().copied().collect(), "{case}");
+            let others: Vec<usize> = (0..4).filter(|number| !bad.contains(number)).collect();
+            assert_eq!(acked, others.iter().copied().collect(), "{case}");
+            assert_eq!(numbers(&brokers.read("ecs").await), others, "{case}");
+            // They were together with others at first, and alone in the end.
+            let refusals = front.refusals();
+            assert!(refusals[0] > 1, "{case}: {refusals:?}");
+            let alone = refusals.iter().filter(|messages| **messages == 1).count();
+            assert!(alone >= bad.len(), "{case}: {refusals:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_on_its_way_behind_a_message_that_is_refused_is_not_waited_for() {
+    // More than one request for a partition is on its way only where each has few messages.
+    let large =
+        |number: usize| event(&json!({"n": number, "host": format!("h{number}"), "text": "x".repeat(500)}));
+    for fencing in FENCINGS {
+        let brokers = Brokers::start(1).topic("ecs", 1);
+        let front = front::Builder::default().before(&brokers.addresses()).await;
+        let mut output = output(
+            front.addresses(),
+            &format!("topic: ecs\nfencing: {fencing}\ncompression: none\nmax_message_bytes: 1000"),
+        );
+        output.connect(&permit().await).await.unwrap();
+        front.refuse(&["\"h0\""], false);
+        front.once(Api::Produce, Deed::Hold);
+        let begin = std::time::Instant::now();
+        let ([acked, refused], ()) = tokio::join!(settled(&mut output, 0..8, large), async {
+            front.holds().await;
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            front.release();
+        });
+        // Its time is 30 seconds.
+        let took = begin.elapsed();
+        assert!(took < Duration::from_secs(15), "{fencing}: {took:?}");
+        assert_eq!(refused, [0].into(), "{fencing}");
+        assert_eq!(acked, (1..8).collect(), "{fencing}");
+        assert_eq!(
+            numbers(&brokers.read("ecs").await),
+            (1..8).collect::<Vec<_>>(),
+            "{fencing}"
+        );
     }
 }
 

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::support::authority::Authority;
 use crate::support::lumberjack::{Answer, End, Lumberjack};
 use crate::support::process::{Home, Process, SOON, customers, eventually, get};
+use crate::support::socks::Socks;
 use crate::support::windowed::{COMMANDS, busy, complete, exactly_once, rows};
 
 /// How often it is looked whether something has happened.
@@ -295,6 +296,29 @@ async fn tls_with_a_client_certificate_and_connections_that_break() {
         .logged("instead of an acknowledgement: check host and port")
         .await;
     front.pass();
+    world.finish(process, from).await;
+}
+
+/// The proxy alone knows the server's name, so nothing arrives in any other way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn through_a_socks_proxy_that_resolves_names() {
+    let world = World::new(1).await;
+    let server = &world.servers[0];
+    let proxy = Socks::start("me", "ChangeMe", "logstash.invalid", server.address()).await;
+    let hosts = [format!("logstash.invalid:{}", server.address().port())];
+    let settings = format!(
+        "  pipelining: 0\n  proxy_url: 'socks5://me:ChangeMe@{}'\n",
+        proxy.address()
+    );
+    let (process, from) = world.start(&hosts, &settings).await;
+    // A new connection goes the same way.
+    server.next([Answer::Last(End::Close)]);
+    eventually("it connects again", SOON, || {
+        (server.connections() > 1).then_some(())
+    })
+    .await;
+    world.arrive(20).await;
+    assert_eq!(proxy.connections(), server.connections());
     world.finish(process, from).await;
 }
 

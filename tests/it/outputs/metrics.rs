@@ -230,6 +230,10 @@ async fn the_lines_of_the_log_are_those_of_beats() {
         events("acked") + events("duplicates"),
         totals["libbeat.pipeline.queue.acked"]
     );
+    assert_eq!(
+        totals["libbeat.pipeline.queue.consumed.events"],
+        totals["libbeat.pipeline.queue.acked"]
+    );
     assert_eq!(events("acked"), bulk.len() as u64);
     assert_eq!((events("active"), events("dropped")), (0, 0));
     // Those of each period, and not those since the start.

@@ -3,10 +3,10 @@
 use ecsbeat::output::{SinkError, test};
 use ecsbeat::steps::Steps;
 
-use super::socks::Socks;
 use super::{configured, deliver, events, numbers, output, permit, refused};
 use crate::support::authority::Authority;
 use crate::support::redis::{Builder, Redis};
+use crate::support::socks::Socks;
 
 /// Refused for good, with advice, and no secret shown.
 async fn denied(settings: &str, words: &str) {

@@ -8,7 +8,6 @@ mod delivery;
 mod hosts;
 mod limits;
 mod process;
-mod socks;
 
 use std::fmt::Write as _;
 use std::sync::Arc;

@@ -229,13 +229,14 @@ async fn a_reader_that_falls_behind_slows_polling_down_and_misses_nothing() {
     );
     let mut read = BTreeMap::new();
     for _ in 0..3 {
-        eventually("the output is held up", SOON, || {
+        // It may still be called down when the list has just been read.
+        let length = eventually("the list is full and the output held up", SOON, || {
             let health = now(get(address, "/health"));
-            health.body.contains("output_down").then_some(())
+            let length = world.documents().len();
+            (health.body.contains("output_down") && length >= 60).then_some(length)
         })
         .await;
-        let length = world.documents().len();
-        assert!((60..80).contains(&length), "a batch more at most: {length}");
+        assert!(length < 80, "a batch more at most: {length}");
         // It may be full again before anybody sees the output up.
         let accepted = acked(&get(address, "/metrics").await);
         take(&world.redis, &mut read).await;

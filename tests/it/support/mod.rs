@@ -26,6 +26,8 @@ pub(crate) mod process;
 /// Real Redis servers.
 pub(crate) mod redis;
 mod rig;
+/// A SOCKS5 proxy.
+pub(crate) mod socks;
 /// A federation whose clock stands still.
 pub(crate) mod still;
 /// A proxy that loses connections.

@@ -1,4 +1,4 @@
-//! What stands before brokers: TLS, logins, fencing, and answers that do not come.
+//! What stands before brokers: TLS, logins, fencing, messages that are refused, and answers that do not come.
 //!
 //! Owns [`Front`]: it takes the connections of clients in place of each broker, passes their requests on one after the
 //! other, and puts its own addresses into the answers, so that clients come back to it. What the brokers behind it
@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use rdkafka::types::RDKafkaApiKey as Api;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -22,7 +23,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::produce;
 use super::sasl::{Login, Users};
-use crate::support::authority::Pair;
+use crate::support::authority::{Authority, Pair};
 
 /// `INVALID_PRODUCER_EPOCH`: the answer to a producer that was shut out, up to version 1 of the requests.
 const SHUT_OUT: i16 = 47;
@@ -67,6 +68,12 @@ struct Recognised {
     times: usize,
 }
 
+/// What messages are refused for.
+struct Refusal {
+    marks: Vec<String>,
+    tells: bool,
+}
+
 #[derive(Default)]
 struct State {
     tls: Option<TlsAcceptor>,
@@ -81,6 +88,9 @@ struct State {
     held: Notify,
     released: Notify,
     recognised: Mutex<Recognised>,
+    refusal: Mutex<Option<Refusal>>,
+    /// How many messages each batch had that was refused.
+    refusals: Mutex<Vec<usize>>,
     /// Kinds of the requests that were passed on.
     passed: Mutex<Vec<i16>>,
     logins: Mutex<BTreeSet<String>>,
@@ -91,18 +101,14 @@ impl Builder {
     /// TLS only, with this certificate.
     #[must_use]
     pub(crate) fn tls(mut self, pair: &Pair) -> Self {
-        let chain = CertificateDer::pem_slice_iter(pair.certificate.as_bytes());
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(
-                chain.collect::<Result<_, _>>().unwrap(),
-                PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap(),
-            )
-            .unwrap();
-        self.tls = Some(TlsAcceptor::from(Arc::new(config)));
+        self.tls = Some(acceptor(pair, None));
+        self
+    }
+
+    /// TLS only, with this certificate, and only for those who have one of `clients`.
+    #[must_use]
+    pub(crate) fn tls_among(mut self, pair: &Pair, clients: &Authority) -> Self {
+        self.tls = Some(acceptor(pair, Some(clients)));
         self
     }
 
@@ -171,6 +177,33 @@ impl Builder {
     }
 }
 
+/// Shows the certificate of `pair`, and asks for one of `clients`, where that is given.
+fn acceptor(pair: &Pair, clients: Option<&Authority>) -> TlsAcceptor {
+    let chain = CertificateDer::pem_slice_iter(pair.certificate.as_bytes());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .unwrap();
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(clients) => {
+            let mut roots = rustls::RootCertStore::empty();
+            roots
+                .add(CertificateDer::from_pem_slice(clients.pem().as_bytes()).unwrap())
+                .unwrap();
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            builder.with_client_cert_verifier(verifier.build().unwrap())
+        }
+    };
+    let config = builder
+        .with_single_cert(
+            chain.collect::<Result<_, _>>().unwrap(),
+            PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap(),
+        )
+        .unwrap();
+    TlsAcceptor::from(Arc::new(config))
+}
+
 /// An address as answers have it: the host's letters and the port in four bytes.
 fn place(host: &str, port: u16) -> Vec<u8> {
     [host.as_bytes(), &i32::from(port).to_be_bytes()].concat()
@@ -193,6 +226,20 @@ impl Front {
     /// Does this with the next request of the kind.
     pub(crate) fn once(&self, requests: Api, deed: Deed) {
         self.state.deeds.lock().unwrap().push((key(requests), deed));
+    }
+
+    /// Refuses every batch with a message that holds one of these texts, as a broker does that `tells` which messages it
+    /// means, or one before 2.4.
+    pub(crate) fn refuse(&self, marks: &[&str], tells: bool) {
+        *self.state.refusal.lock().unwrap() = Some(Refusal {
+            marks: marks.iter().map(|&mark| mark.to_owned()).collect(),
+            tells,
+        });
+    }
+
+    /// How many messages each batch had that was refused.
+    pub(crate) fn refusals(&self) -> Vec<usize> {
+        self.state.refusals.lock().unwrap().clone()
     }
 
     /// Waits until a request is held.
@@ -300,6 +347,10 @@ async fn pass(
                 continue;
             }
         }
+        if let Some(answer) = state.unwanted(&parsed) {
+            answer_with(&mut client, &request, &answer).await?;
+            continue;
+        }
         if let Some(answer) = state.recognised(&parsed) {
             answer_with(&mut client, &request, &answer).await?;
             continue;
@@ -341,6 +392,24 @@ impl State {
         let mut deeds = self.deeds.lock().unwrap();
         let place = deeds.iter().position(|(of, _)| *of == key)?;
         Some(deeds.remove(place).1)
+    }
+
+    /// The answer to a producer that writes what is refused.
+    fn unwanted(&self, request: &Request<'_>) -> Option<Vec<u8>> {
+        let refusal = self.refusal.lock().unwrap();
+        let refusal = refusal.as_ref()?;
+        let records = produce::records(request)?;
+        let is_bad = |place: &usize| {
+            let mut marks = refusal.marks.iter();
+            marks.any(|mark| memchr::memmem::find(records[*place], mark.as_bytes()).is_some())
+        };
+        let bad: Vec<usize> = (0..records.len()).filter(is_bad).collect();
+        if bad.is_empty() {
+            return None;
+        }
+        self.refusals.lock().unwrap().push(records.len());
+        let named: &[usize] = if refusal.tells { &bad[..] } else { &[] };
+        Some(produce::refused(request, named))
     }
 
     /// The answer to a producer that writes what it has written before, each batch of it.

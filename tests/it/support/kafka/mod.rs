@@ -4,7 +4,7 @@
 //! told to. It shuts out no producer, asks for no password and speaks no TLS: [`front`] does, in front of it. What was
 //! written is read back with Debian's kcat.
 
-/// What stands before brokers: TLS, logins, fencing.
+/// What stands before brokers: TLS, logins, fencing, refusals.
 pub(crate) mod front;
 /// What a request to write holds.
 mod produce;
@@ -42,7 +42,7 @@ pub(crate) struct Read {
 impl Brokers {
     pub(crate) fn start(brokers: i32) -> Self {
         let cluster = MockCluster::new(brokers).unwrap();
-        // As brokers before 2.4: `front` reads no newer requests to write.
+        // As brokers of 2.4: `front` reads no newer requests to write.
         cluster
             .apiversion(RDKafkaApiKey::Produce, Some(3), Some(produce::LAST_PLAIN))
             .unwrap();

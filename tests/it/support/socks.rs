@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 /// A running proxy, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Socks {
+pub(crate) struct Socks {
     address: SocketAddr,
     connections: Arc<AtomicUsize>,
     _task: JoinSet<()>,
@@ -21,7 +21,7 @@ pub(super) struct Socks {
 
 impl Socks {
     /// A proxy that lets `user` with `password` go to `target`, which is called `name`.
-    pub(super) async fn start(
+    pub(crate) async fn start(
         user: &'static str,
         password: &'static str,
         name: &'static str,
@@ -52,12 +52,12 @@ impl Socks {
         }
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Connections made to the server.
-    pub(super) fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
 }
