@@ -67,7 +67,12 @@ mod tests {
     use crate::config::Http;
 
     /// An instance that says this of its health, and has this lag.
-    async fn instance(status: u16, reasons: &'static [&'static str], lag: u64) -> String {
+    async fn instance(
+        running: &mut JoinSet<()>,
+        status: u16,
+        reasons: &'static [&'static str],
+        lag: u64,
+    ) -> String {
         let health = move || async move {
             let status = StatusCode::from_u16(status).unwrap();
             (status, Json(json!({"reasons": reasons})))
@@ -80,14 +85,15 @@ mod tests {
             .route("/cluster", get(cluster));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        running.spawn(async move { axum::serve(listener, router).await.unwrap() });
         address
     }
 
     #[tokio::test]
     async fn each_member_is_asked_and_the_leader_for_its_lag() {
-        let asked = instance(200, &[], 9).await;
-        let leader = instance(503, &["lost"], 7).await;
+        let mut running = JoinSet::new();
+        let asked = instance(&mut running, 200, &[], 9).await;
+        let leader = instance(&mut running, 503, &["lost"], 7).await;
         // Nobody listens where somebody just did.
         let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let gone = format!("http://{}", gone.local_addr().unwrap());

@@ -41,15 +41,13 @@ fn fills_the_names_of_libbeat() {
     let metrics = &source.metrics;
     metrics.events.get_or_create(&command).inc_by(30);
     metrics.polls.get_or_create(&command).inc_by(6);
-    metrics
-        .poll_errors
-        .get_or_create(&ReasonLabels {
-            customer: "EMC".to_owned(),
-            vdc: "VDC1".to_owned(),
-            command: "local.nodes".to_owned(),
-            reason: "timeout",
-        })
-        .inc();
+    let timeout = ReasonLabels {
+        customer: "EMC".to_owned(),
+        vdc: "VDC1".to_owned(),
+        command: "local.nodes".to_owned(),
+        reason: "timeout",
+    };
+    metrics.poll_errors.get_or_create(&timeout).inc();
     metrics.queue_added.inc_by(30);
     metrics.queue_consumed.inc_by(27);
     metrics.queue_removed.inc_by(22);

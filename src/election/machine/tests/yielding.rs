@@ -70,7 +70,7 @@ fn a_blind_leader_gives_way_to_a_standby_that_sees() {
     for blind in [sight(false, true), sight(true, false)] {
         let mut bench = leading(Some(PATIENCE));
         bench.tell(Input::Probed(blind));
-        let early = beside(&mut bench, Some(sight(true, true)), PATIENCE - 2 * SECOND);
+        let early = beside(&mut bench, Some(sight(true, true)), 58 * SECOND);
         assert_eq!(early, None, "it is patient");
         let order = beside(&mut bench, Some(sight(true, true)), 10 * SECOND).unwrap();
         assert_eq!(
