@@ -8,6 +8,7 @@
 //! | `ECSBEAT_TEST_CA` | a file with the authorities that those certificates are checked with |
 //! | `ECSBEAT_TEST_LOGSTASH_URL` | `tcp://host:port` of a beats input; its pipeline posts to the next one ([`logstash`]) |
 //! | `ECSBEAT_TEST_LOGSTASH_RECORDER` | `address:port` of this machine, where the tests listen for that |
+//! | `ECSBEAT_TEST_KAFKA_URL` | `kafka://host:port[,host:port]`, without login, with topics that are made when written to |
 //! | `ECSBEAT_TEST_<NAME>_IMAGE` | another image, as `registry/name:tag` |
 //! | `ECSBEAT_TEST_PULL=0` | nothing is pulled; images that are there are used |
 //! | `ECSBEAT_REQUIRE_IMAGES=1` | what is skipped is a failure |
@@ -28,6 +29,7 @@ mod elasticsearch;
 #[allow(dead_code, reason = "the tests over hosts use all of it")]
 mod engine;
 mod image;
+mod kafka;
 mod logstash;
 mod recorder;
 mod rest;
@@ -45,6 +47,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use elasticsearch::{Elasticsearch, OpenSearch};
 use image::Images;
+use kafka::Kafka;
 use logstash::Logstash;
 use service::Service;
 use verdict::{Verdict, say};
@@ -120,6 +123,7 @@ async fn all(cli: &Cli, verdict: &mut Verdict) {
     one::<Elasticsearch>(cli, &mut images, verdict).await;
     one::<OpenSearch>(cli, &mut images, verdict).await;
     one::<Logstash>(cli, &mut images, verdict).await;
+    one::<Kafka>(cli, &mut images, verdict).await;
 }
 
 /// The tests of one service, on its stand-in and on a real one.
