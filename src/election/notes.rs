@@ -1,7 +1,8 @@
 //! What the election tells in the log and counts.
 //!
 //! Owns the words. The text of a line never changes, fields carry what differs, so that alerts can be built on them;
-//! what repeats is told when it begins and then once a second at most.
+//! what repeats is told when it begins and then once a second at most. How things stand is told every five minutes
+//! besides, so that a log that was rotated says it too.
 
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ use crate::telemetry::metrics_ha::{CauseLabels, HaMetrics, ResultLabels, Transit
 
 /// Time between two lines about renewals that fail.
 const REPEAT: Duration = Duration::from_secs(1);
+/// Time between two lines about how things stand.
+const SUMMARY: Duration = Duration::from_secs(300);
 
 /// What was told last.
 #[derive(Debug)]
@@ -33,6 +36,10 @@ pub(super) struct Notes {
     mismatch: bool,
     barred: Option<&'static str>,
     paused: bool,
+    /// Since when work is being ended in order.
+    draining_since: Option<Duration>,
+    /// Time since boot of the next summary.
+    summary_at: Duration,
 }
 
 impl Notes {
@@ -51,6 +58,8 @@ impl Notes {
             mismatch: false,
             barred: None,
             paused: false,
+            draining_since: None,
+            summary_at: since_boot() + SUMMARY,
         }
     }
 
@@ -121,9 +130,13 @@ impl Notes {
                 gap_ms = gap.map(|gap| gap.as_millis()),
                 "acquired leadership"
             ),
-            Note::Released { term, reason } => {
-                tracing::info!(term, reason = reason.as_str(), "released leadership");
-            }
+            Note::Released { term, reason } => tracing::info!(
+                term,
+                reason = reason.as_str(),
+                drain_ms =
+                    (self.draining_since.take()).map(|since| since_boot().saturating_sub(since).as_millis()),
+                "released leadership"
+            ),
             Note::Lost { term, why, since_ack } => tracing::error!(
                 term,
                 reason = why.as_str(),
@@ -195,6 +208,7 @@ impl Notes {
             self.metrics.transitions.get_or_create(&labels).inc();
             self.state = state;
             self.cause = "none";
+            self.draining_since = (state == State::Draining).then(since_boot);
         }
         if std::mem::take(&mut self.renewed) {
             self.metrics.last_renew.tell(Some(seconds(now)));
@@ -251,5 +265,45 @@ impl Notes {
                 tracing::info!("the cluster is resumed");
             }
         }
+        if self.summary_is_due(since_boot()) {
+            tracing::info!(
+                state = state.as_str(),
+                leader = leader.as_deref().unwrap_or("none"),
+                term = leadership.term,
+                remaining_ms = leadership.remaining(since_boot()).map(|left| left.as_millis()),
+                etcd_answers = leadership.dcs_reachable,
+                paused = leadership.paused,
+                "the cluster as it stands"
+            );
+        }
+    }
+
+    /// Whether it is told how things stand; the next time after [`SUMMARY`].
+    fn summary_is_due(&mut self, now: Duration) -> bool {
+        let due = now >= self.summary_at;
+        if due {
+            self.summary_at = now + SUMMARY;
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::metrics::Metrics;
+
+    #[test]
+    fn how_things_stand_is_told_every_five_minutes() {
+        let mut notes = Notes::new(Metrics::new().ha);
+        let begin = notes.summary_at;
+        let second = Duration::from_secs(1);
+        assert!(begin > since_boot() + 290 * second);
+        assert!(!notes.summary_is_due(begin.saturating_sub(second)));
+        assert!(notes.summary_is_due(begin));
+        assert!(!notes.summary_is_due(begin + 299 * second));
+        // A machine that slept for long tells it once.
+        assert!(notes.summary_is_due(begin + 3000 * second));
+        assert!(!notes.summary_is_due(begin + 3001 * second));
     }
 }

@@ -102,6 +102,7 @@ async fn the_log_tells_each_change_of_leader_once_and_in_the_same_words() {
         (&released["term"], &released["reason"]),
         (&first.into(), &"graceful".into())
     );
+    assert!(released["drain_ms"].is_u64(), "{released}");
     let acquired = one(b.lines("\"acquired leadership\""), "info");
     assert_eq!(
         [&acquired["term"], &acquired["previous"], &acquired["reason"]],
