@@ -129,8 +129,8 @@ pub enum SinkError {
         /// How long it asked us to wait.
         retry_after: Option<Duration>,
     },
-    /// The request is too large (413), or refused without a word on which event is at fault: halve it. A single such event is
-    /// [`Outcome::Rejected`] instead.
+    /// The request is too large (413), or refused without a word on which event is at fault: halve it. A single such
+    /// event is [`Outcome::Rejected`] instead.
     #[error("{0}")]
     TooLarge(String),
     /// It was sent to, and its answer did not come or broke off. Whether the batch arrived is unknown.
