@@ -179,14 +179,21 @@ async fn answers_that_are_lost_repeat_their_batch_under_the_same_ids() {
     assert!((1..=3 * 10).contains(&repeated), "{repeated}");
 }
 
-/// A server that closes connections which are idle is no reason to say anything.
+/// A server that closes connections which are idle is no reason to say anything. Only where it closes one at the very
+/// moment in which a batch is on its way does anybody have to know: nobody can tell then before it is too late.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_are_closed_while_idle_are_replaced_without_noise() {
     let world = World::new(Redis::start().await).await;
     let proxy = Chaos::start(world.redis.address()).await.unwrap();
     let (mut process, address, from) = world.start(&format!("hosts: ['{}']", proxy.address())).await;
-    for _ in 0..5 {
-        let before = proxy.counts().connections;
+    let errors = async || {
+        let metrics = get(address, "/metrics").await;
+        let of = |kind| metrics.metric(&format!("ecsbeat_output_{kind}_errors_total{{output=\"redis\"}}"));
+        of("write").unwrap_or_default() + of("read").unwrap_or_default()
+    };
+    let (mut silent, mut closed) = (0, 0);
+    while silent < 5 && closed < 10 {
+        let (before, told) = (proxy.counts().connections, errors().await);
         eventually("the connection is closed while it is idle", SOON, || {
             let counts = proxy.counts();
             let closed = counts.open == 0 || counts.connections > before;
@@ -201,15 +208,16 @@ async fn connections_that_are_closed_while_idle_are_replaced_without_noise() {
             (proxy.counts().connections > before).then_some(())
         })
         .await;
+        closed += 1;
+        silent += u32::from(errors().await <= told);
     }
     world.complete(from).await;
-    let metrics = get(address, "/metrics").await;
-    let errors = metrics.metric("ecsbeat_output_write_errors_total{output=\"redis\"}");
     let ended = process.stopped().await;
     ended.expect(0);
     exactly_once(&world.sim, &world.rows());
-    assert!(errors.is_none_or(|errors| errors == 0.0), "{errors:?}");
-    assert!(!ended.stderr.contains("the output fails"), "{}", ended.stderr);
+    assert_eq!(silent, 5, "of {closed}: {}", ended.stderr);
+    let noise = ended.stderr.contains("the output fails");
+    assert!(closed > silent || !noise, "{}", ended.stderr);
     assert!(proxy.counts().connections > 5, "{:?}", proxy.counts());
 }
 
