@@ -130,7 +130,11 @@ fn name_of_leader(cluster: &Value) -> Result<String, OperateError> {
 /// Where the leader answers; `None` where that is the one that was asked.
 fn address_of<'c>(cluster: &'c Value, leader: &str) -> Option<&'c str> {
     let members = cluster["members"].as_array()?;
-    let row = members.iter().find(|row| row["instance"] == leader)?;
+    elsewhere(members.iter().find(|row| row["instance"] == leader)?)
+}
+
+/// Where a member answers that is not the one that was asked.
+fn elsewhere(row: &Value) -> Option<&str> {
     let is_other = row["is_self"] == false;
     row["address"]
         .as_str()

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::client::Client;
+use super::elsewhere;
 
 /// Adds to each row `health`: `{"status": 200, "reasons": []}` as `/health` answers there, null where nobody does.
 /// A row without an address keeps none. `client` asks the member that has told of the others.
@@ -19,12 +20,14 @@ pub(super) async fn ask(client: &Client, cluster: &mut Value) {
         let there = if member["is_self"] == true {
             Some(client.clone())
         } else {
-            let address = member["address"].as_str().filter(|address| !address.is_empty());
-            address.and_then(|address| client.at(address).ok())
+            elsewhere(member).and_then(|address| client.at(address).ok())
         };
         let Some(there) = there else { continue };
-        let leads = member["role"] == "leader" && member["lag_s"].is_null();
-        asked.spawn(async move { (at, health(&there).await, lag(&there, leads).await) });
+        let has_lag = member["role"] == "leader" && member["lag_s"].is_null();
+        asked.spawn(async move {
+            let lag = if has_lag { lag(&there).await } else { None };
+            (at, health(&there).await, lag)
+        });
     }
     // A task that panics tells nothing.
     while let Some(told) = asked.join_next().await {
@@ -47,10 +50,7 @@ async fn health(client: &Client) -> Value {
 }
 
 /// Its own row has it.
-async fn lag(client: &Client, leads: bool) -> Option<Value> {
-    if !leads {
-        return None;
-    }
+async fn lag(client: &Client) -> Option<Value> {
     let mut body = client.glance("/cluster").await.ok()?.body;
     let rows = body.get_mut("members")?.as_array_mut()?;
     let own = rows.iter_mut().find(|row| row["is_self"] == true)?;
